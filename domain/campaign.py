@@ -1,0 +1,161 @@
+"""A campaign: what a person writes, its status machine, and the instants that bind it."""
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, Field, StringConstraints, field_validator, model_validator
+
+from domain.allowed_schedule import AllowedSchedule
+from domain.retry import RetryConfig
+from domain.spec import Spec
+
+LEAST_LEAD = timedelta(seconds=120)
+LONGEST_LEAD = timedelta(days=7)
+LEAST_LENGTH = timedelta(seconds=120)
+LONGEST_LENGTH = timedelta(days=30)
+
+PhoneNumber = Annotated[str, StringConstraints(pattern=r"\A\+[1-9][0-9]{6,14}\Z")]
+RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Rate = Annotated[float, Field(ge=0.1, le=500, strict=False)]
+Instant = Annotated[AwareDatetime, Field(strict=False)]
+
+
+class Channel(StrEnum):
+    VOICE = "voice"
+    SMS = "sms"
+
+
+class Status(StrEnum):
+    DRAFT = "draft"
+    SCHEDULED = "scheduled"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    ENDED = "ended"
+    CANCELLED = "cancelled"
+
+
+class Action(StrEnum):
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    START = "start"
+
+
+FINAL = frozenset({Status.ENDED, Status.CANCELLED})
+EDITABLE = frozenset({Status.DRAFT, Status.SCHEDULED, Status.PAUSED})
+
+# An action is allowed from these states and leads to that one.
+TRANSITIONS: dict[Action, tuple[frozenset[Status], Status]] = {
+    Action.PAUSE: (frozenset({Status.SCHEDULED, Status.ACTIVE}), Status.PAUSED),
+    Action.RESUME: (frozenset({Status.PAUSED}), Status.SCHEDULED),
+    Action.CANCEL: (frozenset(Status) - FINAL, Status.CANCELLED),
+    Action.START: (frozenset({Status.DRAFT, Status.PAUSED}), Status.ACTIVE),
+}
+
+# Asking for what already holds changes nothing.
+HOLDS: dict[Action, frozenset[Status]] = {
+    Action.PAUSE: frozenset({Status.PAUSED}),
+    Action.RESUME: frozenset({Status.SCHEDULED, Status.ACTIVE}),
+    Action.CANCEL: frozenset({Status.CANCELLED}),
+    Action.START: frozenset({Status.ACTIVE}),
+}
+
+
+class ConnectionConfig(Spec):
+    """A connection's share of a campaign. Absent `phone_numbers` means all numbers of the connection."""
+
+    connection_id: RowId
+    phone_numbers: Annotated[tuple[PhoneNumber, ...], Field(min_length=1, max_length=1000, strict=False)] | None = None
+    weight: Annotated[int, Field(ge=1, le=100)] = 1
+
+    @field_validator("phone_numbers")
+    @classmethod
+    def _once_each(cls, numbers: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if numbers is not None and len(set(numbers)) < len(numbers):
+            raise ValueError("a phone number appears twice")
+        return numbers
+
+
+class AppConfig(Spec):
+    """The agent, its pace and its routes."""
+
+    app_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    app_type: Literal["agent"] | None = None
+    app_version: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    attempts_per_second: Rate
+    max_concurrent_attempts: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    connection_configs: Annotated[tuple[ConnectionConfig, ...], Field(min_length=1, max_length=100, strict=False)]
+    retry_config: RetryConfig = RetryConfig()
+    message: Annotated[str, Field(min_length=1, max_length=1600)] | None = None
+
+    @field_validator("attempts_per_second", mode="before")
+    @classmethod
+    def _a_number(cls, value: object) -> object:
+        if isinstance(value, bool | str):
+            raise ValueError("must be a number from 0.1 to 500")  # noqa: TRY004 - pydantic reports ValueErrors only
+        return value
+
+    @field_validator("connection_configs")
+    @classmethod
+    def _each_connection_once(cls, configs: tuple[ConnectionConfig, ...]) -> tuple[ConnectionConfig, ...]:
+        ids = [config.connection_id for config in configs]
+        if repeated := {one for one in ids if ids.count(one) > 1}:
+            raise ValueError(f"connection {min(repeated)} appears more than once")
+        return configs
+
+
+class CampaignSpec(Spec):
+    """The body of `POST /api/campaigns`, and the `spec` column of a campaign and of its revisions."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    description: Annotated[str, Field(max_length=150)] | None = None
+    channel: Annotated[Channel, Field(strict=False)] = Channel.VOICE
+    app_config: AppConfig
+    start_timestamp: Instant | None = None
+    end_timestamp: Instant | None = None
+    allowed_schedule: AllowedSchedule | None = None
+    end_when_exhausted: bool = False
+
+    @field_validator("start_timestamp", "end_timestamp")
+    @classmethod
+    def _utc(cls, instant: datetime | None) -> datetime | None:
+        return instant and instant.astimezone(UTC)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.channel is Channel.SMS and self.app_config.message is None:
+            raise ValueError("an sms campaign needs app_config.message")
+        if self.channel is Channel.VOICE and self.app_config.app_id is None:
+            raise ValueError("a voice campaign needs app_config.app_id, the agent that talks")
+        if self.start_timestamp is not None and self.end_timestamp is None:
+            raise ValueError("end_timestamp is required with start_timestamp")
+        if self.start_timestamp is not None and self.end_timestamp is not None:
+            _check_length(self.start_timestamp, self.end_timestamp)
+        return self
+
+
+def _check_length(start: datetime, end: datetime) -> None:
+    if not LEAST_LENGTH <= end - start <= LONGEST_LENGTH:
+        raise ValueError(
+            f"end_timestamp must be at least {LEAST_LENGTH.seconds} s and at most {LONGEST_LENGTH.days} days "
+            f"after start_timestamp; it is {end - start} after it"
+        )
+
+
+def lead_problem(start: datetime, now: datetime) -> str | None:
+    """Why a campaign cannot be created to start then, or None. Both bounds are inclusive."""
+    if LEAST_LEAD <= start - now <= LONGEST_LEAD:
+        return None
+    return (
+        f"start_timestamp must be at least {LEAST_LEAD.seconds} s and at most {LONGEST_LEAD.days} days from now; "
+        f"it is {(start - now).total_seconds():.0f} s from now"
+    )
+
+
+def next_status(action: Action, status: Status) -> Status | None:
+    """Where an action leads from here; the same status when it already holds; None when it is forbidden."""
+    if status in HOLDS[action]:
+        return status
+    allowed, target = TRANSITIONS[action]
+    return target if status in allowed else None

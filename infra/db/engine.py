@@ -1,0 +1,87 @@
+"""The database: its engine, its migrations, and the refusal of a store that could lose what it acknowledged."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from domain.errors import ConfigurationError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+LEAST_VERSION = 150_000
+MIGRATION_LOCK = 0x0D1A1
+
+# The settings a database must have before anything is dialled on it, and the values that are safe.
+SAFE: dict[str, frozenset[str]] = {
+    "fsync": frozenset({"on"}),
+    "full_page_writes": frozenset({"on"}),
+    "synchronous_commit": frozenset({"on", "remote_write", "remote_apply", "local"}),
+    "standard_conforming_strings": frozenset({"on"}),
+}
+SESSION = {
+    "application_name": "outdial",
+    "timezone": "UTC",
+    "statement_timeout": "15s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "30s",
+}
+
+
+def create_engine(url: str, *, pool_size: int = 8) -> AsyncEngine:
+    """An engine on asyncpg for a `postgresql://` URL."""
+    return create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        connect_args={"server_settings": SESSION, "timeout": 5, "command_timeout": 20},
+    )
+
+
+def autocommit(engine: AsyncEngine) -> AsyncEngine:
+    """The same pool, each statement its own transaction: one round trip instead of three."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+async def migrate(engine: AsyncEngine) -> None:
+    """Bring the schema to the newest version; several processes may call it at once."""
+    async with engine.connect() as connection:
+        await connection.execute(text("SET statement_timeout = 0"))
+        await connection.execute(text("SET lock_timeout = 0"))
+        await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        await connection.commit()
+        try:
+            await connection.run_sync(_upgrade)
+            await connection.commit()
+        finally:
+            await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+            await connection.execute(text("RESET ALL"))
+            await connection.commit()
+            await connection.invalidate()
+
+
+async def refuse_unsafe(connection: AsyncConnection) -> None:
+    """ConfigurationError when the store may lose a commit it has acknowledged, or is too old."""
+    rows = await connection.execute(
+        text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)"), {"names": [*SAFE, "server_version_num"]}
+    )
+    settings = {row.name: row.setting for row in rows}
+    if int(settings["server_version_num"]) < LEAST_VERSION:
+        raise ConfigurationError(
+            f"PostgreSQL {settings['server_version_num']} is too old", "use PostgreSQL 15 or newer"
+        )
+    for name, safe in SAFE.items():
+        if settings[name] not in safe:
+            raise ConfigurationError(
+                f"the database runs with {name}={settings[name]}, so a commit it has acknowledged may be lost",
+                f"set {name} to {' or '.join(sorted(safe))} and start again",
+            )
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
