@@ -1,0 +1,54 @@
+"""Secrets at rest, and the signature both ends of an `http` connection put on what they send."""
+
+import hashlib
+import hmac
+
+from cryptography.fernet import Fernet, InvalidToken
+
+from domain.errors import ConfigurationError
+
+SIGNATURE_HEADER = "X-Outdial-Signature"
+SIGNATURE_TOLERANCE_SECONDS = 300
+
+
+def seal(key: str, plain: bytes) -> bytes:
+    """Encrypt with the installation's key (32 bytes, URL-safe base64)."""
+    return _fernet(key).encrypt(plain)
+
+
+def unseal(key: str, sealed: bytes) -> bytes:
+    """The inverse of `seal`; ConfigurationError when the key is not the one it was sealed with."""
+    try:
+        return _fernet(key).decrypt(sealed)
+    except InvalidToken:
+        raise ConfigurationError(
+            "a stored secret cannot be decrypted with OUTDIAL_ENCRYPTION_KEY", "restore the key it was stored under"
+        ) from None
+
+
+def sign(secret: str, body: bytes, timestamp: int) -> str:
+    """The header value `t=<unix>,v1=<hex HMAC-SHA256 of "<t>.<body>">`."""
+    return f"t={timestamp},v1={_digest(secret, body, str(timestamp))}"
+
+
+def is_signed(secret: str, body: bytes, header: str, now: float) -> bool:
+    """Whether the header signs this body under this secret, not more than 300 s away from `now` (unix seconds)."""
+    parts = dict(part.split("=", 1) for part in header.split(",") if "=" in part)
+    timestamp, given = parts.get("t", ""), parts.get("v1", "")
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= len("99999999999")):
+        return False
+    genuine = hmac.compare_digest(_digest(secret, body, timestamp).encode(), given.encode())
+    return genuine and abs(now - int(timestamp)) <= SIGNATURE_TOLERANCE_SECONDS
+
+
+def _digest(secret: str, body: bytes, timestamp: str) -> str:
+    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+def _fernet(key: str) -> Fernet:
+    try:
+        return Fernet(key)
+    except ValueError:
+        raise ConfigurationError(
+            "OUTDIAL_ENCRYPTION_KEY is not 32 bytes in URL-safe base64", "make one with `outdial key`"
+        ) from None

@@ -1,0 +1,49 @@
+"""dramatiq over Redis: a carrier of hints.
+
+A message may be lost, doubled, late or replayed and nothing is lost or dialled twice, so there is no retry, delay,
+result or time limit here: recovery is by rows. A client never repeats an enqueue whose answer was lost by itself.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import dramatiq
+import dramatiq.worker
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.worker import Worker
+
+NAMESPACE = "outdial"
+SOCKET_TIMEOUT_SECONDS = 2.0
+HEARTBEAT_TIMEOUT_MS = 15_000
+MAINTENANCE_CHANCE = 50_000
+POLL_MS = 50
+RESTART_DELAY_SECONDS = 0.2
+
+
+def make_broker(url: str) -> RedisBroker:
+    """A broker on a `redis://` or `unix://` URL; a URL's pool does not retry, which an enqueue must not."""
+    return RedisBroker(  # type: ignore[no-untyped-call]
+        url=url,
+        namespace=NAMESPACE,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
+        maintenance_chance=MAINTENANCE_CHANCE,
+        middleware=[],
+        socket_timeout=SOCKET_TIMEOUT_SECONDS,
+        socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
+    )
+
+
+def declare(broker: RedisBroker, queue: str, name: str, function: Callable[..., Any]) -> None:
+    """Make `function` the taker of messages of this name."""
+    dramatiq.Actor(function, broker=broker, actor_name=name, queue_name=queue, priority=0, options={})
+
+
+def start_worker(broker: RedisBroker, queues: set[str], threads: int) -> Worker:
+    """Take messages in this process until `stop()`; short messages, so it polls often and holds few."""
+    # dramatiq offers these as environment variables that it reads when it is imported, which is too early for us.
+    dramatiq.worker.QUEUE_PREFETCH = threads
+    dramatiq.worker.CONSUMER_RESTART_DELAY_SECS = RESTART_DELAY_SECONDS
+    broker.emit_after("process_boot")
+    worker = Worker(broker, queues=queues, worker_threads=threads, worker_timeout=POLL_MS)
+    worker.start()
+    return worker

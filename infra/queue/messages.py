@@ -1,0 +1,35 @@
+"""The messages: their names, the queue that carries each, and what is in them: ids and slots, nothing personal."""
+
+from collections.abc import Sequence
+from dataclasses import astuple
+
+from dramatiq import Message
+
+from domain.attempt import Entry
+
+DIAL = "dial"
+COHORTS = "cohorts"
+UPKEEP = "upkeep"
+
+DIAL_ENTRIES = "dial_entries"
+INGEST_COHORT = "ingest_cohort"
+SETTLE_CAMPAIGN = "settle_campaign"
+
+MOST_ENTRIES = 64
+
+
+def dial_entries(entries: Sequence[Entry]) -> Message[None]:
+    """At most 64 granted slots, in slot order, mixed across campaigns."""
+    return _message(DIAL, DIAL_ENTRIES, [astuple(entry) for entry in entries])
+
+
+def ingest_cohort(cohort_id: int) -> Message[None]:
+    return _message(COHORTS, INGEST_COHORT, cohort_id)
+
+
+def settle_campaign(campaign_id: int) -> Message[None]:
+    return _message(UPKEEP, SETTLE_CAMPAIGN, campaign_id)
+
+
+def _message(queue: str, actor: str, argument: object) -> Message[None]:
+    return Message(queue_name=queue, actor_name=actor, args=(argument,), kwargs={}, options={})

@@ -1,0 +1,100 @@
+"""What every process is built from, in one place: settings, database, clock, broker, and a clean stop.
+
+Nothing is opened at import. A process is an `async def main(runtime, stop)` that returns soon after `stop` is set.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+import uvloop
+from dramatiq.brokers.redis import RedisBroker
+from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.errors import ConfigurationError
+from infra import log
+from infra.clock import MEASURE_EVERY_SECONDS, Clock
+from infra.db.engine import create_engine, refuse_unsafe
+from infra.queue.broker import make_broker
+from infra.settings import Settings
+
+logger = structlog.get_logger()
+
+WAIT_FOR_STORE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    settings: Settings
+    database: AsyncEngine
+    clock: Clock
+    broker: RedisBroker
+
+
+Main = Callable[[Runtime, asyncio.Event], Awaitable[None]]
+
+
+def serve(settings: Settings, main: Main) -> None:
+    """Run one process until SIGTERM or SIGINT."""
+    log.configure(settings.log_level)
+    uvloop.run(_serve(settings, main))
+
+
+async def _serve(settings: Settings, main: Main) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with open_runtime(settings) as runtime:
+        await main(runtime, stop)
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """Open the stores; waits for a database that is away and refuses one that is unsafe."""
+    database = create_engine(required(settings.database_url, "OUTDIAL_DATABASE_URL"))
+    clock = Clock()
+    await _wait_for_database(database, clock)
+    broker = make_broker(required(settings.redis_url, "OUTDIAL_REDIS_URL"))
+    keeper = asyncio.create_task(_keep_time(database, clock))
+    try:
+        yield Runtime(settings, database, clock, broker)
+    finally:
+        keeper.cancel()
+        broker.close()
+        await database.dispose()
+
+
+def required(value: SecretStr | None, name: str) -> str:
+    """The secret's text; ConfigurationError that names the variable when it is missing."""
+    if value is None:
+        raise ConfigurationError(f"{name} is not set", f"set {name}, or use `outdial up`, which sets it")
+    return value.get_secret_value()
+
+
+async def _wait_for_database(database: AsyncEngine, clock: Clock) -> None:
+    while True:
+        try:
+            async with database.connect() as connection:
+                await refuse_unsafe(connection)
+                await clock.measure(connection)
+        except (OSError, SQLAlchemyError) as error:
+            logger.warning("database.awaited", error=type(error).__name__)
+            await asyncio.sleep(WAIT_FOR_STORE_SECONDS)
+        else:
+            return
+
+
+async def _keep_time(database: AsyncEngine, clock: Clock) -> None:
+    while True:
+        await asyncio.sleep(MEASURE_EVERY_SECONDS)
+        try:
+            async with database.connect() as connection:
+                await clock.measure(connection)
+        except (OSError, SQLAlchemyError) as error:
+            logger.warning("clock.unmeasured", error=type(error).__name__)
