@@ -15,7 +15,7 @@ LONGEST_LEAD = timedelta(days=7)
 LEAST_LENGTH = timedelta(seconds=120)
 LONGEST_LENGTH = timedelta(days=30)
 
-PhoneNumber = Annotated[str, StringConstraints(pattern=r"\A\+[1-9][0-9]{6,14}\Z")]
+PhoneNumber = Annotated[str, StringConstraints(pattern=r"\A\+[1-9][0-9]{6,14}\z")]
 RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Rate = Annotated[float, Field(ge=0.1, le=500, strict=False)]
 Instant = Annotated[AwareDatetime, Field(strict=False)]
