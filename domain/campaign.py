@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, Field, StringConstraints, field_validator, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from domain.allowed_schedule import AllowedSchedule
 from domain.retry import RetryConfig
@@ -17,8 +17,17 @@ LONGEST_LENGTH = timedelta(days=30)
 
 PhoneNumber = Annotated[str, StringConstraints(pattern=r"\A\+[1-9][0-9]{6,14}\z")]
 RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
-Rate = Annotated[float, Field(ge=0.1, le=500, strict=False)]
-Instant = Annotated[AwareDatetime, Field(strict=False)]
+Rate = Annotated[float, Field(ge=0.1, le=500)]
+
+
+def _written_out(value: object) -> object:
+    """Pydantic would read a bare number, and a text of digits, as seconds since 1970."""
+    if isinstance(value, datetime) or (isinstance(value, str) and "-" in value[1:]):
+        return value
+    raise ValueError("must be an ISO 8601 instant with an offset, like 2026-05-20T17:00:00Z")
+
+
+Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out)]
 
 
 class Channel(StrEnum):
@@ -88,13 +97,6 @@ class AppConfig(Spec):
     connection_configs: Annotated[tuple[ConnectionConfig, ...], Field(min_length=1, max_length=100, strict=False)]
     retry_config: RetryConfig = RetryConfig()
     message: Annotated[str, Field(min_length=1, max_length=1600)] | None = None
-
-    @field_validator("attempts_per_second", mode="before")
-    @classmethod
-    def _a_number(cls, value: object) -> object:
-        if isinstance(value, bool | str):
-            raise ValueError("must be a number from 0.1 to 500")  # noqa: TRY004 - pydantic reports ValueErrors only
-        return value
 
     @field_validator("connection_configs")
     @classmethod
