@@ -1,0 +1,150 @@
+"""Where an action leads a campaign at an instant, and what an edit may change."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from domain.allowed_schedule import AllowedSchedule
+from domain.campaign import (
+    EDITABLE,
+    FINAL,
+    LONGEST_LENGTH,
+    TRANSITIONS,
+    Action,
+    AppConfig,
+    CampaignSpec,
+    Instant,
+    Rate,
+    Status,
+    lead_problem,
+    next_status,
+)
+from domain.errors import ConflictError, Detail, OutdialError
+from domain.spec import Spec
+from domain.validation import invalid, refused
+
+THE_AGENT = ("app_id", "app_type", "app_version")
+
+
+class StaleError(OutdialError):
+    """The caller edited a version of the campaign that is not the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What of a campaign bears on an action. `has_work`: it has a contact, or a cohort is still being read."""
+
+    status: Status
+    start_at: datetime | None
+    end_at: datetime | None
+    has_work: bool
+
+
+class CampaignEdit(Spec):
+    """The body of `PATCH /api/campaigns/{id}`: fields that are absent stay, `app_config` is replaced whole."""
+
+    name: str | None = None
+    description: str | None = None
+    app_config: AppConfig | None = None
+    end_timestamp: Instant | None = None
+    allowed_schedule: AllowedSchedule | None = None
+    end_when_exhausted: bool | None = None
+
+
+def after_action(action: Action, standing: Standing, now: datetime) -> Status:
+    """The status an action leads to; ConflictError, which names both states, when it is forbidden."""
+    target = next_status(action, standing.status)
+    if target is None:
+        allowed, would = TRANSITIONS[action]
+        raise ConflictError(
+            f"cannot {action} a campaign that is {standing.status}: only {_listed(allowed)} can become {would}",
+            f"its status is {standing.status}",
+        )
+    if target is standing.status or action not in {Action.RESUME, Action.START}:
+        return target
+    if standing.end_at is not None and standing.end_at <= now:
+        raise ConflictError(
+            f"cannot {action} a campaign that is {standing.status}: it cannot become {Status.ACTIVE}, "
+            f"its end {standing.end_at.isoformat()} has passed",
+            "move end_timestamp first",
+        )
+    return _begun(action, standing, now)
+
+
+def _begun(action: Action, standing: Standing, now: datetime) -> Status:
+    if action is Action.START and not standing.has_work:
+        raise ConflictError(
+            f"cannot start a campaign that is {standing.status}: it has no contact to become {Status.ACTIVE} with",
+            "upload a cohort first",
+        )
+    waits = action is Action.RESUME and standing.start_at is not None and standing.start_at > now
+    return Status.SCHEDULED if waits else Status.ACTIVE
+
+
+def first_end(end_at: datetime | None, now: datetime) -> datetime:
+    """When a campaign that becomes active now ends."""
+    return end_at or now + LONGEST_LENGTH
+
+
+def check_epoch(expected: frozenset[int] | None, epoch: int) -> None:
+    """StaleError unless the caller expects nothing, or the newest version."""
+    if expected is not None and epoch not in expected:
+        raise StaleError(f'the campaign has changed since: its ETag is "{epoch}"', "read it again and repeat the edit")
+
+
+def check_editable(status: Status) -> None:
+    if status not in EDITABLE:
+        way_out = "pause it first" if status is Status.ACTIVE else ""
+        raise ConflictError(f"a campaign that is {status} cannot be edited, only {_listed(EDITABLE)} ones", way_out)
+
+
+def check_not_final(status: Status, what: str) -> None:
+    if status in FINAL:
+        raise ConflictError(f"cannot {what}: the campaign is {status}, and that is final", "make a new campaign")
+
+
+def edited(spec: CampaignSpec, edit: CampaignEdit) -> CampaignSpec:
+    """The campaign after an edit, judged as a whole again; InvalidError for what may not be."""
+    changes = {name: getattr(edit, name) for name in edit.model_fields_set}
+    if edit.app_config is not None:
+        changes["app_config"] = _same_agent(spec.app_config, edit.app_config)
+    try:
+        return CampaignSpec.model_validate({**dict(spec), **changes})
+    except ValidationError as error:
+        raise invalid(error, changes) from None
+
+
+def with_rate(spec: CampaignSpec, rate: Rate) -> CampaignSpec:
+    paced = spec.app_config.model_copy(update={"attempts_per_second": rate})
+    return spec.model_copy(update={"app_config": paced})
+
+
+def timing_problems(spec: CampaignSpec, now: datetime) -> tuple[Detail, ...]:
+    """What is wrong with the dates of a campaign that is created now."""
+    if spec.start_timestamp is None:
+        return past_end_problems(spec, now)
+    problem = lead_problem(spec.start_timestamp, now)
+    return (Detail("start_timestamp", problem),) if problem else ()
+
+
+def past_end_problems(spec: CampaignSpec, now: datetime) -> tuple[Detail, ...]:
+    if spec.end_timestamp is None or spec.end_timestamp > now:
+        return ()
+    return (Detail("end_timestamp", f"must be in the future; it is {spec.end_timestamp.isoformat()}"),)
+
+
+def _same_agent(before: AppConfig, after: AppConfig) -> AppConfig:
+    """The new configuration with the agent it was created with; naming another is refused."""
+    problems = tuple(
+        Detail(f"app_config.{name}", f"cannot change after creation; it is {getattr(before, name)!r}")
+        for name in THE_AGENT
+        if name in after.model_fields_set and getattr(after, name) != getattr(before, name)
+    )
+    if problems:
+        raise refused(problems)
+    return after.model_copy(update={name: getattr(before, name) for name in THE_AGENT})
+
+
+def _listed(statuses: frozenset[Status]) -> str:
+    return ", ".join(status for status in Status if status in statuses)

@@ -1,0 +1,89 @@
+"""From pydantic's errors to details a person can use: dotted paths, one entry a field, nothing private echoed."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from domain.errors import Detail, InvalidError
+
+WHOLE = "body"
+_LONGEST_ECHO = 60
+_PREFIX = "Value error, "
+
+# Values under these fields are secrets, people or what is said to them.
+_NEVER_ECHOED = frozenset({
+    "secret", "message", "users", "variables", "user_identifier", "phone_number", "phone_numbers", "to",
+})  # fmt: skip
+
+# Of a union every branch complains; the branch for another JSON type than the one given says nothing useful.
+_OTHER_BRANCH: dict[type, frozenset[str]] = {
+    list: frozenset({"int_type"}),
+    int: frozenset({"tuple_type"}),
+}
+
+
+def invalid(error: ValidationError, body: object) -> InvalidError:
+    """The error of this project's tree for a body that did not fit its definition."""
+    return refused(details(error.errors(include_url=False), body))
+
+
+def refused(problems: tuple[Detail, ...]) -> InvalidError:
+    """An InvalidError that names the first broken rule in its message and all of them in its details."""
+    first = problems[0]
+    return InvalidError(f"{first.field}: {first.message}", f"correct {_named(problems)}", problems)
+
+
+def details(errors: Iterable[Mapping[str, Any]], body: object) -> tuple[Detail, ...]:
+    """One detail a field, in the order pydantic found them. `body` is the JSON value that was judged."""
+    found: dict[str, str] = {}
+    for error in errors:
+        if not _is_noise(error):
+            found.setdefault(_dotted(error["loc"], body), _told(error))
+    return tuple(Detail(field, message) for field, message in found.items())
+
+
+def _named(problems: tuple[Detail, ...]) -> str:
+    return ", ".join(problem.field for problem in problems[:5])
+
+
+def _is_noise(error: Mapping[str, Any]) -> bool:
+    """Complaints of the branch that was not meant, and of a list as too short because its elements were refused."""
+    value = error.get("input")
+    if error["type"] == "too_short":
+        return bool(value) and error["ctx"]["actual_length"] == 0
+    return error["type"] in _OTHER_BRANCH.get(type(value), ()) and _in_union(error["loc"])
+
+
+def _in_union(location: tuple[str | int, ...]) -> bool:
+    return any(isinstance(part, str) and ("[" in part or part.startswith("constrained-")) for part in location)
+
+
+def _dotted(location: tuple[str | int, ...], body: object) -> str:
+    """The path through the body; the names of union branches that pydantic puts between are left out."""
+    path: list[str] = []
+    value = body
+    for part in location:
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list | tuple) and isinstance(part, int):
+            value = value[part] if part < len(value) else None
+        elif value is not None or path:
+            continue
+        path.append(str(part))
+    return ".".join(path) or WHOLE
+
+
+def _told(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix(_PREFIX)
+    value = error.get("input")
+    if error["type"] == "extra_forbidden":
+        return "is not a field here; leave it out or correct its name"
+    if not isinstance(value, str | int | float | bool) or _NEVER_ECHOED.intersection(map(str, error["loc"])):
+        return message
+    return f"{message}; it is {_echo(value)}"
+
+
+def _echo(value: str | float) -> str:
+    shown = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return shown if len(shown) <= _LONGEST_ECHO else f"{shown[:_LONGEST_ECHO]}…"
