@@ -1,0 +1,94 @@
+"""Child processes that do not outlive their parent, not even when it is killed, and what an earlier one left behind.
+
+On Linux the kernel signals a child when the *thread* that started it ends, so start children from the main thread.
+Elsewhere a child whose parent was killed lives on until the next start finds it by its working folder.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import orjson
+import psutil
+
+LAUNCH = Path(__file__).with_name("launch.py")
+NOTICE_SECONDS = 0.5
+LEAVE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Whom a child runs as: ids, and the Linux capabilities of which it keeps the first there is."""
+
+    uid: int
+    gid: int
+    capabilities: tuple[int, ...] = ()
+
+
+def start(
+    command: list[str],
+    *,
+    log: Path,
+    death_signal: signal.Signals,
+    environment: dict[str, str] | None = None,
+    user: User | None = None,
+    source: IO[bytes] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own, fed from `source`, its output appended to `log`."""
+    orders = {
+        "parent": os.getpid(),
+        "death_signal": int(death_signal),
+        "user": (user.uid, user.gid) if user else None,
+        "capabilities": user.capabilities if user else (),
+    }
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - the command is Outdial's own
+            [sys.executable, "-I", "-S", str(LAUNCH), orjson.dumps(orders).decode(), *command],
+            stdin=source or subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            umask=0o077,
+            start_new_session=True,
+        )
+
+
+def stop(child: subprocess.Popen[bytes], *steps: tuple[signal.Signals, float]) -> None:
+    """Signal a child more and more firmly, waiting the given seconds after each signal; the last is SIGKILL."""
+    for number, seconds in (*steps, (signal.SIGKILL, LEAVE_SECONDS)):
+        if child.poll() is not None:
+            return
+        child.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(seconds)
+
+
+def end_leftovers(folder: Path, program: str) -> None:
+    """End what an earlier server of this name still does in its folder.
+
+    Call it only under the lock on the folder. Backends of a killed PostgreSQL need a moment to notice, and two servers
+    on one folder would destroy it. An orphan (where the kernel has no death signal) is told to go.
+    """
+    left = [one for one in psutil.process_iter() if _works_in(one, folder, program)]
+    _, left = psutil.wait_procs(left, timeout=NOTICE_SECONDS)
+    for number in (signal.SIGINT, signal.SIGKILL):
+        for one in left:
+            _send(one, number)
+        _, left = psutil.wait_procs(left, timeout=LEAVE_SECONDS)
+
+
+def _works_in(one: psutil.Process, folder: Path, program: str) -> bool:
+    try:
+        return (one.name(), one.cwd()) == (program, str(folder))
+    except (psutil.Error, OSError):
+        return False
+
+
+def _send(one: psutil.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(psutil.Error):
+        one.send_signal(number)

@@ -1,0 +1,82 @@
+"""The embedded stores of a home for a command: those that run already, else its own for as long as it takes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from domain.errors import ConfigurationError, ConflictError
+from infra.embedded import home as homes
+from infra.embedded.postgres import EmbeddedPostgres
+from infra.embedded.redis import EmbeddedRedis
+
+WAIT_SECONDS = 60.0
+UP_LOCK = "up.lock"
+STORES_LOCK = "stores.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    database_url: str
+    redis_url: str
+
+
+@contextmanager
+def stores(home: Path) -> Iterator[Stores]:
+    """The stores of a home. While `outdial up` runs they are its; else they are started and stopped again here."""
+    home = homes.prepare(home)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        if _is_up(home):
+            yield _attached(home, deadline)
+            return
+        with homes.held(home / STORES_LOCK) as mine:
+            if mine:
+                with started(home) as own:
+                    yield own
+                return
+        time.sleep(homes.POLL_SECONDS)
+    raise ConflictError(f"another command has been using the stores of {home} for a minute", "wait for it to end")
+
+
+@contextmanager
+def started(home: Path, *, durable: bool = True) -> Iterator[Stores]:
+    """Start both stores and stop them at the end. The caller holds the lock of the stores, or a home of its own."""
+    postgres, redis = EmbeddedPostgres(home, durable=durable), EmbeddedRedis(home)
+    try:
+        postgres.start()
+        redis.start()
+        yield Stores(postgres.url, redis.url)
+    finally:
+        redis.stop()
+        postgres.stop()
+
+
+@contextmanager
+def owned(home: Path) -> Iterator[None]:
+    """Be the one `outdial up` of a home, and the one that starts its stores."""
+    with homes.held(home / UP_LOCK) as up:
+        if not up:
+            raise ConflictError(f"`outdial up` runs already on {home}", "stop it first, or choose another --home")
+        with homes.held_in_time(home / STORES_LOCK, WAIT_SECONDS) as mine:
+            if not mine:
+                raise ConflictError(f"another command is using the stores of {home}", "wait for it to end")
+            yield
+
+
+def _is_up(home: Path) -> bool:
+    with homes.held(home / UP_LOCK) as free:
+        return not free
+
+
+def _attached(home: Path, deadline: float) -> Stores:
+    postgres, redis = EmbeddedPostgres(home), EmbeddedRedis(home)
+    while not (postgres.is_ready() and redis.is_ready()):
+        if time.monotonic() > deadline:
+            raise ConfigurationError(
+                f"the `outdial up` of {home} runs without embedded stores, or they do not answer",
+                "set OUTDIAL_DATABASE_URL and OUTDIAL_REDIS_URL as it has them",
+            )
+        time.sleep(homes.POLL_SECONDS)
+    return Stores(postgres.url, redis.url)
