@@ -62,6 +62,12 @@ class RetryConfig(Spec):
             self._check_condition(outcome, getattr(self.retry_on, outcome))
         return self
 
+    @property
+    def threshold_seconds(self) -> int | None:
+        """Below how many seconds of talk an answered call is short; None when that is not asked for."""
+        short = self.retry_on.short_duration
+        return short.threshold_seconds if short.enabled else None
+
     def _check_condition(self, name: str, condition: Condition) -> None:
         own = condition.max_retries
         if own is not None and own > self.max_retries:

@@ -208,6 +208,7 @@ CREATE TABLE scheduler_lease (
     expires_at timestamptz NOT NULL,
     free_at timestamptz NOT NULL
 );
+INSERT INTO scheduler_lease (holder, term, expires_at, free_at) VALUES ('', 0, now(), now());
 
 CREATE TABLE idempotency_keys (
     organization_id bigint NOT NULL REFERENCES organizations,

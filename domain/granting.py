@@ -1,0 +1,136 @@
+"""Who gets the next slots: a pure step over what the scheduler holds in memory.
+
+Each campaign asks for its next slot on the connection whose turn it is. The earliest possible slot wins; when several
+campaigns wait for one connection, the one served longest ago goes first, which is max-min fairness: a slow campaign
+always gets its whole rate beside fast ones, and these share what is left equally.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+
+from domain.attempt import Entry
+from domain.pacing import Pace
+from domain.routing import Rota, everyone
+
+NEVER = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A due contact; `number` is that of the attempt it is due for."""
+
+    contact_id: int
+    number: int
+
+
+@dataclass(slots=True)
+class Link:
+    """A connection as the scheduler sees it. `places` are the attempts that may still be opened, None: no cap."""
+
+    connection_id: int
+    pace: Pace | None
+    available: bool = True
+    places: int | None = None
+    next_free: int = 0
+
+
+@dataclass(slots=True)
+class Lane:
+    """An active campaign as the scheduler sees it. All instants are in microseconds.
+
+    `open_until` is the end of the present window, 0 while it is closed. `callers` holds, for each connection, the turn
+    of its calling numbers by index. `granted` are the entries on their way, by contact.
+    """
+
+    campaign_id: int
+    epoch: int
+    run: int
+    pace: Pace
+    routes: Rota
+    callers: Mapping[int, Rota]
+    next_free: int
+    open_until: int = 0
+    places: int | None = None
+    last_slot: int = 0
+    retries: deque[Candidate] = field(default_factory=deque)
+    firsts: deque[Candidate] = field(default_factory=deque)
+    granted: dict[int, Entry] = field(default_factory=dict)
+
+    def has_work(self) -> bool:
+        return bool(self.retries or self.firsts) and self.places != 0
+
+    def next_candidate(self) -> Candidate:
+        """Due retries go before first attempts."""
+        return self.retries.popleft() if self.retries else self.firsts.popleft()
+
+
+def grant(lanes: Iterable[Lane], links: Mapping[int, Link], *, first: int, horizon: int, tolerance: int) -> list[Entry]:
+    """All slots from `first` until before `horizon`, in slot order; lanes and links move on accordingly.
+
+    A slot may be used until `tolerance` after it, so it must end before the window does. A link without a place is
+    waited for; one that is not available is left out.
+    """
+    entries: list[Entry] = []
+    waiting = [(max(lane.next_free, first), lane.last_slot, lane.campaign_id, lane) for lane in lanes]
+    heapify(waiting)
+    while waiting:
+        asked, _, _, lane = heappop(waiting)
+        link = _next_link(lane, links)
+        if link is None or link.places == 0 or not lane.has_work():
+            continue
+        slot = max(lane.next_free, link.next_free, first)
+        if slot >= horizon or slot + tolerance >= lane.open_until:
+            continue
+        if slot == asked:
+            entries.append(_take(lane, link, links, slot))
+        heappush(waiting, (max(lane.next_free, slot), lane.last_slot, lane.campaign_id, lane))
+    return sorted(entries, key=lambda entry: entry.slot)
+
+
+def refund(lane: Lane, entry: Entry) -> None:
+    """A grant that nobody used: the split is corrected, the slot is gone."""
+    lane.routes.give_back(entry.connection_id, everyone)
+    if entry.connection_id in lane.callers:
+        lane.callers[entry.connection_id].give_back(entry.caller, everyone)
+
+
+def _next_link(lane: Lane, links: Mapping[int, Link]) -> Link | None:
+    key = lane.routes.peek(lambda connection_id: _is_available(links, connection_id))
+    return None if key is None else links[key]
+
+
+def _is_available(links: Mapping[int, Link], connection_id: int) -> bool:
+    link = links.get(connection_id)
+    return link is not None and link.available
+
+
+def _take(lane: Lane, link: Link, links: Mapping[int, Link], slot: int) -> Entry:
+    candidate = lane.next_candidate()
+    lane.routes.pick(link.connection_id, lambda connection_id: _is_available(links, connection_id))
+    caller = _next_caller(lane.callers[link.connection_id])
+    entry = Entry(
+        contact_id=candidate.contact_id,
+        campaign_id=lane.campaign_id,
+        epoch=lane.epoch,
+        run=lane.run,
+        number=candidate.number,
+        slot=slot,
+        connection_id=link.connection_id,
+        caller=caller,
+    )
+    lane.granted[entry.contact_id] = entry
+    lane.next_free, lane.last_slot = slot + lane.pace.spacing, slot
+    lane.places = None if lane.places is None else lane.places - 1
+    link.next_free = slot + link.pace.spacing if link.pace else link.next_free
+    link.places = None if link.places is None else link.places - 1
+    return entry
+
+
+def _next_caller(callers: Rota) -> int:
+    key = callers.peek(everyone)
+    if key is None:
+        raise ValueError("a connection of a campaign has no phone number")
+    callers.pick(key, everyone)
+    return key

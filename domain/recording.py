@@ -1,0 +1,237 @@
+"""What a report changes: the one place that decides how an attempt ends and what becomes of its contact.
+
+Everything here may be called twice with the same report and in any order: an outcome only moves forward, evidence
+beats its absence, and a contact follows its latest attempt only.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from domain.attempt import Report
+from domain.campaign import FINAL, Status
+from domain.contact import ContactState
+from domain.outcome import Outcome, ProviderStatus, final_outcome
+from domain.retry import RetryConfig, next_retry
+
+OUTCOME_UNKNOWN = "outcome_unknown"
+NEVER_PLACED = "never_placed"
+
+ACCEPTED = "accepted"
+UNKNOWN = "unknown"
+ABSENT = "absent"
+
+UNDER_WAY = frozenset({ACCEPTED, ProviderStatus.RINGING, ProviderStatus.ANSWERED})
+DECIDABLE = frozenset({ContactState.DIALING, ContactState.READY, ContactState.EXHAUSTED, ContactState.DONE})
+AFTER_THE_END: dict[Status, ContactState] = {
+    Status.ENDED: ContactState.EXPIRED,
+    Status.CANCELLED: ContactState.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The columns of an attempt that a report may change, and those that decide about it."""
+
+    id: int
+    contact_id: int
+    campaign_id: int
+    connection_id: int
+    run: int
+    number: int
+    slot_at: datetime
+    claimed_at: datetime
+    started_at: datetime | None = None
+    accepted_at: datetime | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_seconds: float | None = None
+    answered_by: str | None = None
+    provider_ref: str | None = None
+    provider_status: str | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+    next_attempt_at: datetime | None = None
+    look_at: datetime | None = None
+    looks: int = 0
+    absent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    id: int
+    state: ContactState
+    run: int
+    attempts: int
+    due_at: datetime | None
+    waiting_for: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What of a campaign bears on a report, at the moment it is recorded."""
+
+    id: int
+    status: Status
+    run: int
+    retry_config: RetryConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Durations that settings decide.
+
+    `look_up` is the ladder of waits after which a provider is asked about an attempt nobody confirmed; one that was
+    accepted starts at its third rung. `absent` is how long "never heard of it" must stand before it is believed.
+    """
+
+    retry_minute: timedelta
+    look_up: Sequence[timedelta]
+    absent: timedelta
+    longest_attempt: timedelta
+
+    def next_look(self, looks: int) -> timedelta:
+        return self.look_up[min(looks, len(self.look_up) - 1)]
+
+    @property
+    def first_look_when_accepted(self) -> int:
+        return min(2, len(self.look_up) - 1)
+
+
+def apply(report: Report, attempt: Attempt, rules: Rules, threshold_seconds: int | None) -> Attempt:
+    """The attempt after the report. Unknown words are kept as its `provider_status` and change nothing else."""
+    attempt = replace(
+        attempt,
+        started_at=attempt.started_at or report.started_at,
+        provider_ref=attempt.provider_ref or report.ref,
+        answered_by=report.answered_by or attempt.answered_by,
+    )
+    if step := _STEPS.get(report.status):
+        return step(report, attempt, rules)
+    duration = _duration(report, attempt)
+    outcome = final_outcome(report.status, duration, threshold_seconds)
+    if outcome is None:
+        return attempt if attempt.outcome else replace(attempt, provider_status=report.status)
+    if not may_become(attempt, outcome):
+        return attempt
+    ended = replace(attempt, duration_seconds=duration, provider_status=report.status)
+    return _close(ended, outcome, report.at, report.reason)
+
+
+def may_become(attempt: Attempt, outcome: Outcome) -> bool:
+    """Whether an outcome may still move there: open ones anywhere, `sent` by its receipt, a guess by any evidence."""
+    if attempt.outcome is None:
+        return True
+    if attempt.outcome is Outcome.SENT:
+        return outcome in {Outcome.COMPLETED, Outcome.FAILED}
+    return attempt.outcome is Outcome.INTERNAL_ERROR and attempt.reason == OUTCOME_UNKNOWN
+
+
+def follow(
+    contact: Contact, attempt: Attempt, campaign: Campaign, outcomes: Sequence[Outcome], rules: Rules
+) -> tuple[Contact, Attempt]:
+    """The contact, and the attempt's `next_attempt_at`, after its attempt's outcome has changed.
+
+    `outcomes` are those of this contact's attempts of this run in order, voids left out, this one last. A contact that
+    has gone on to another attempt, run or final state by somebody's decision is left as it is.
+    """
+    mine = (contact.run, contact.attempts) == (attempt.run, attempt.number) and contact.state in DECIDABLE
+    if not mine or attempt.outcome is None or attempt.ended_at is None:
+        return contact, attempt
+    if attempt.outcome is Outcome.VOID:
+        back = replace(contact, attempts=attempt.number - 1)
+        return _ready(back, campaign, attempt.ended_at, None), attempt
+    if attempt.outcome in {Outcome.COMPLETED, Outcome.SENT}:
+        return _settled(contact, ContactState.DONE), replace(attempt, next_attempt_at=None)
+    retry = next_retry(campaign.retry_config, outcomes, minute=rules.retry_minute)
+    if retry is None:
+        return _settled(contact, ContactState.EXHAUSTED), replace(attempt, next_attempt_at=None)
+    after = _ready(contact, campaign, attempt.ended_at + retry.after, "retry_interval")
+    return after, replace(attempt, next_attempt_at=after.due_at)
+
+
+def _ready(contact: Contact, campaign: Campaign, due_at: datetime, waiting_for: str | None) -> Contact:
+    """Due again, unless the campaign is over."""
+    if campaign.status in FINAL:
+        return _settled(contact, AFTER_THE_END[campaign.status])
+    return replace(contact, state=ContactState.READY, due_at=due_at, waiting_for=waiting_for)
+
+
+def _settled(contact: Contact, state: ContactState) -> Contact:
+    return replace(contact, state=state, due_at=None, waiting_for=None)
+
+
+def _close(attempt: Attempt, outcome: Outcome, at: datetime, reason: str | None) -> Attempt:
+    started = attempt.started_at if outcome is Outcome.VOID else attempt.started_at or attempt.slot_at
+    return replace(attempt, outcome=outcome, ended_at=at, reason=reason, started_at=started, look_at=None)
+
+
+def _accepted(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
+    if attempt.outcome is not None or attempt.accepted_at is not None:
+        return attempt
+    looks = rules.first_look_when_accepted
+    return replace(
+        attempt,
+        accepted_at=report.at,
+        provider_status=attempt.provider_status or ACCEPTED,
+        looks=looks,
+        look_at=report.at + rules.next_look(looks),
+        absent_at=None,
+    )
+
+
+def _answered(report: Report, attempt: Attempt, _rules: Rules) -> Attempt:
+    if attempt.outcome is not None:
+        return attempt
+    return replace(attempt, answered_at=attempt.answered_at or report.at, provider_status=report.status)
+
+
+def _unknown(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
+    if attempt.outcome is not None:
+        return attempt
+    return replace(attempt, reason=report.reason or attempt.reason, look_at=report.at + rules.next_look(attempt.looks))
+
+
+def _absent(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
+    """The provider does not know it. Believed only twice, and never against evidence that it was placed."""
+    if attempt.outcome is not None:
+        return attempt
+    if attempt.accepted_at is not None or attempt.provider_status in UNDER_WAY:
+        return replace(attempt, look_at=report.at + rules.next_look(attempt.looks))
+    if attempt.absent_at is None:
+        return replace(attempt, absent_at=report.at, look_at=report.at + rules.absent)
+    if report.at - attempt.absent_at < rules.absent:
+        return attempt
+    return _close(attempt, Outcome.VOID, report.at, NEVER_PLACED)
+
+
+def _void(report: Report, attempt: Attempt, _rules: Rules) -> Attempt:
+    """The process that claimed it knows that it sent nothing."""
+    if attempt.outcome is not None or attempt.accepted_at is not None:
+        return attempt
+    return _close(attempt, Outcome.VOID, report.at, report.reason)
+
+
+def _internal_error(report: Report, attempt: Attempt, _rules: Rules) -> Attempt:
+    if attempt.outcome is not None:
+        return attempt
+    return _close(attempt, Outcome.INTERNAL_ERROR, report.at, report.reason)
+
+
+_STEPS: Mapping[str, Callable[[Report, Attempt, Rules], Attempt]] = {
+    ACCEPTED: _accepted,
+    UNKNOWN: _unknown,
+    ABSENT: _absent,
+    ProviderStatus.ANSWERED: _answered,
+    Outcome.VOID: _void,
+    Outcome.INTERNAL_ERROR: _internal_error,
+}
+
+
+def _duration(report: Report, attempt: Attempt) -> float | None:
+    """Seconds of talk: what the provider says, else from `answered` to now."""
+    if report.duration_seconds is not None:
+        return report.duration_seconds
+    if report.status != ProviderStatus.COMPLETED or attempt.answered_at is None:
+        return None
+    return max(0.0, (report.at - attempt.answered_at).total_seconds())

@@ -1,0 +1,190 @@
+"""The `http` connection: signed JSON out, signed JSON back.
+
+`POST {url}` places an attempt, `GET {url}/{attempt_id}` asks about one. The provider's answer is read by one table:
+a 5xx is this protocol's word that nothing was placed; what may have been placed and was not confirmed is unknown.
+"""
+
+from dataclasses import dataclass
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from domain.attempt import Report, Source, Trouble, instant
+from domain.outcome import FINAL_STATUSES, Outcome, ProviderStatus
+from domain.recording import ABSENT, ACCEPTED, UNKNOWN
+from infra.connections.transport import Address, Answer, Exchange, Lost, NotSent, request_bytes
+from infra.crypto import SIGNATURE_HEADER, sign
+
+SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where a connection leads and the secret both sides sign with."""
+
+    address: Address
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a provider is told about one attempt. `variables` is JSON text."""
+
+    attempt_id: int
+    campaign_id: int
+    channel: str
+    to: str
+    caller: str
+    app_id: str | None
+    app_version: int | None
+    variables: str
+    message: str | None
+    callback_url: str
+
+
+class ProviderAnswer(BaseModel):
+    """What a provider may say in a 2xx answer, a look-up or a callback; unknown keys are none of our business."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    ref: str | None = Field(default=None, max_length=500)
+    status: str | None = Field(default=None, max_length=100)
+    duration_seconds: float | None = Field(default=None, ge=0, le=10**7)
+    answered_by: str | None = Field(default=None, max_length=100)
+
+
+def placing(order: Order, credentials: Credentials, now: int) -> bytes:
+    """The request that places an attempt; `now` in microseconds."""
+    body = orjson.dumps(
+        {
+            "attempt_id": order.attempt_id,
+            "campaign_id": order.campaign_id,
+            "channel": order.channel,
+            "to": order.to,
+            "from": order.caller,
+            "app_id": order.app_id,
+            "app_version": order.app_version,
+            "variables": orjson.Fragment(order.variables),
+            "message": order.message,
+            "callback_url": order.callback_url,
+        }
+    )
+    headers = {
+        "Content-Type": "application/json",
+        "Idempotency-Key": str(order.attempt_id),
+        SIGNATURE_HEADER: sign(credentials.secret, body, now // SECOND),
+    }
+    return request_bytes("POST", credentials.address, credentials.address.target, headers, body)
+
+
+def asking(attempt_id: int, credentials: Credentials, now: int) -> bytes:
+    """The request that asks what became of an attempt."""
+    target = f"{credentials.address.target.rstrip('/')}/{attempt_id}"
+    headers = {SIGNATURE_HEADER: sign(credentials.secret, b"", now // SECOND)}
+    return request_bytes("GET", credentials.address, target, headers)
+
+
+def placed(attempt_id: int, exchange: Exchange, now: int) -> Report:
+    """What the answer to `placing` means."""
+    if isinstance(exchange, NotSent):
+        trouble = Trouble.UNREACHABLE if exchange.unreachable else None
+        return _report(attempt_id, now, Outcome.VOID, reason=exchange.reason, trouble=trouble)
+    if isinstance(exchange, Lost):
+        return _report(attempt_id, now, UNKNOWN, reason=exchange.reason, started_at=exchange.started_at)
+    return _answered(attempt_id, exchange, now)
+
+
+def looked_up(attempt_id: int, exchange: Exchange, now: int) -> Report:
+    """What the answer to `asking` means: evidence, absence, or nothing new."""
+    if isinstance(exchange, Answer):
+        if exchange.status == 404:  # noqa: PLR2004
+            return _report(attempt_id, now, ABSENT, source=Source.LOOK_UP)
+        said = _parse(exchange.body) if exchange.status == 200 else None  # noqa: PLR2004
+        if said is not None and said.status:
+            return _report(attempt_id, now, said.status, source=Source.LOOK_UP, said=said)
+    return _report(attempt_id, now, UNKNOWN, source=Source.LOOK_UP)
+
+
+def _answered(attempt_id: int, answer: Answer, now: int) -> Report:
+    started = answer.started_at
+    match answer.status // 100:
+        case 2:
+            return _taken(attempt_id, answer, now)
+        case 4:
+            return _refused(attempt_id, answer, now)
+        case 5:
+            return _report(
+                attempt_id,
+                now,
+                ProviderStatus.PROVIDER_ERROR,
+                reason="server_error",
+                started_at=started,
+                trouble=Trouble.SERVER_ERROR,
+            )
+    return _report(attempt_id, now, UNKNOWN, reason=f"http_{answer.status}", started_at=started)
+
+
+def _taken(attempt_id: int, answer: Answer, now: int) -> Report:
+    said = _parse(answer.body)
+    if said is None or (said.ref is None and said.status not in FINAL_STATUSES):
+        return _report(attempt_id, now, UNKNOWN, reason="unreadable_answer", started_at=answer.started_at)
+    status = said.status if said.status in FINAL_STATUSES else ACCEPTED
+    return _report(attempt_id, now, status or ACCEPTED, started_at=answer.started_at, said=said)
+
+
+# These say that nothing was placed because of the account or its pace: the attempt does not count.
+_NOT_COUNTED = {
+    401: Trouble.REFUSED_CREDENTIALS,
+    403: Trouble.REFUSED_CREDENTIALS,
+    429: Trouble.THROTTLED,
+}
+
+
+def _refused(attempt_id: int, answer: Answer, now: int) -> Report:
+    trouble = _NOT_COUNTED.get(answer.status)
+    reason = f"http_{answer.status}"
+    if trouble is None:
+        return _report(attempt_id, now, ProviderStatus.FAILED, reason=reason, started_at=answer.started_at)
+    wait = _seconds(answer.retry_after)
+    return _report(
+        attempt_id, now, Outcome.VOID, reason=reason, started_at=answer.started_at, trouble=trouble, retry_after=wait
+    )
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Retry-After in seconds; its rare date form is left to the doubling pauses."""
+    return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
+
+
+def _parse(body: bytes) -> ProviderAnswer | None:
+    try:
+        return ProviderAnswer.model_validate_json(body)
+    except ValidationError:
+        return None
+
+
+def _report(
+    attempt_id: int,
+    now: int,
+    status: str,
+    *,
+    source: Source = Source.DIALER,
+    reason: str | None = None,
+    started_at: int | None = None,
+    trouble: Trouble | None = None,
+    retry_after: float | None = None,
+    said: ProviderAnswer | None = None,
+) -> Report:
+    return Report(
+        attempt_id=attempt_id,
+        status=status,
+        source=source,
+        at=instant(now),
+        started_at=instant(started_at) if started_at is not None else None,
+        duration_seconds=said.duration_seconds if said else None,
+        ref=said.ref if said else None,
+        answered_by=said.answered_by if said else None,
+        reason=reason,
+        trouble=trouble,
+        retry_after_seconds=retry_after,
+    )

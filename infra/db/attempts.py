@@ -1,0 +1,151 @@
+"""Claiming: the one statement after which a dial may happen, and the ways to find a claim again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.attempt import Entry, instant
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An entry whose attempt row is committed; `variables` is the contact's JSON text."""
+
+    entry: Entry
+    attempt_id: int
+    phone: str
+    caller: str
+    variables: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An entry that must not be dialled: `campaign`, `contact`, `phone_busy` or `duplicate`."""
+
+    entry: Entry
+    reason: str
+
+
+# Lock order: campaigns by id, contacts by id, attempts by (organization, phone). The insert's order is what keeps
+# overlapping claims of the same numbers in two campaigns from deadlocking. FOR SHARE makes a pause wait for the claims
+# that saw the campaign active, and every later claim see the pause.
+_CLAIM = text("""
+    WITH e AS MATERIALIZED (
+        SELECT * FROM unnest(CAST(:contact_ids AS bigint[]), CAST(:campaign_ids AS bigint[]), CAST(:epochs AS int[]),
+            CAST(:runs AS int[]), CAST(:numbers AS int[]), CAST(:slots AS timestamptz[]),
+            CAST(:connection_ids AS bigint[]), CAST(:callers AS text[]))
+        AS e(contact_id, campaign_id, epoch, run, number, slot_at, connection_id, caller)),
+    live AS MATERIALIZED (
+        SELECT c.id, c.epoch FROM campaigns c
+        WHERE c.id IN (SELECT campaign_id FROM e) AND c.status = 'active' ORDER BY c.id FOR SHARE OF c),
+    ready AS MATERIALIZED (
+        SELECT k.id, k.organization_id, k.campaign_id, k.cohort_id, k.phone, k.variables,
+               e.epoch, e.run, e.number, e.slot_at, e.connection_id, e.caller
+        FROM e JOIN live ON live.id = e.campaign_id AND live.epoch = e.epoch
+        JOIN contacts k ON k.id = e.contact_id AND k.campaign_id = e.campaign_id
+        WHERE k.due_at <= e.slot_at AND k.run = e.run AND k.attempts = e.number - 1
+          AND NOT EXISTS (SELECT FROM opt_outs o WHERE o.organization_id = k.organization_id AND o.phone = k.phone)
+        ORDER BY k.id FOR UPDATE OF k SKIP LOCKED),
+    made AS (
+        INSERT INTO attempts (organization_id, campaign_id, cohort_id, contact_id, run, number, epoch, connection_id,
+            phone, caller, slot_at, claim_token, claimed_by, look_at)
+        SELECT organization_id, campaign_id, cohort_id, id, run, number, epoch, connection_id,
+            phone, caller, slot_at, CAST(:token AS uuid), :dialer, slot_at + make_interval(secs => :look_after)
+        FROM ready ORDER BY organization_id, phone
+        ON CONFLICT DO NOTHING RETURNING id, contact_id),
+    moved AS (
+        UPDATE contacts k SET state = 'dialing', due_at = NULL, waiting_for = NULL, attempts = k.attempts + 1
+        FROM made WHERE k.id = made.contact_id),
+    busy AS (
+        UPDATE contacts k SET due_at = clock_timestamp() + interval '30 seconds', waiting_for = 'phone_busy'
+        FROM ready WHERE k.id = ready.id AND NOT EXISTS (SELECT FROM made WHERE made.contact_id = ready.id)
+        RETURNING k.id)
+    SELECT e.contact_id, made.id AS attempt_id, ready.phone, ready.caller, CAST(ready.variables AS text) AS variables,
+           CASE WHEN busy.id IS NOT NULL THEN 'phone_busy' WHEN live.id IS NULL THEN 'campaign' ELSE 'contact' END
+           AS reason
+    FROM e LEFT JOIN live ON live.id = e.campaign_id AND live.epoch = e.epoch
+    LEFT JOIN ready ON ready.id = e.contact_id
+    LEFT JOIN made ON made.contact_id = e.contact_id
+    LEFT JOIN busy ON busy.id = e.contact_id
+""")
+
+_OF_CLAIM = text("""
+    SELECT id FROM attempts
+    WHERE outcome IS NULL AND claim_token = CAST(:token AS uuid) AND started_at IS NULL ORDER BY id
+""")
+
+
+async def claim(
+    connection: AsyncConnection,
+    entries: Sequence[tuple[Entry, str]],
+    *,
+    token: UUID,
+    dialer: str,
+    look_after: float,
+) -> tuple[list[Claimed], list[Refused]]:
+    """Open an attempt for each entry (with its calling number) that may be dialled now; the rest with the reasons.
+
+    One statement on an autocommitting connection. Of several entries for one contact only the first is tried, so that
+    two copies of one message in one batch cannot both be dialled. `look_after` (seconds after the slot) is when the
+    reaper looks at an attempt that nobody reported on.
+    """
+    chosen = {entry.contact_id: (entry, caller) for entry, caller in reversed(entries)}
+    doubles = [Refused(entry, "duplicate") for entry, _ in entries if chosen[entry.contact_id][0] is not entry]
+    rows = await connection.execute(_CLAIM, _arrays(list(chosen.values()), token, dialer, look_after))
+    claimed, refused = [], doubles
+    for row in rows:
+        entry = chosen[row.contact_id][0]
+        if row.attempt_id is None:
+            refused.append(Refused(entry, row.reason))
+        else:
+            claimed.append(Claimed(entry, row.attempt_id, row.phone, row.caller, row.variables))
+    return claimed, refused
+
+
+async def attempts_of_claim(connection: AsyncConnection, token: UUID) -> list[int]:
+    """The open attempts of a claim whose answer was lost."""
+    return list((await connection.execute(_OF_CLAIM, {"token": token})).scalars())
+
+
+def _arrays(entries: Sequence[tuple[Entry, str]], token: UUID, dialer: str, look_after: float) -> dict[str, object]:
+    return {
+        "contact_ids": [entry.contact_id for entry, _ in entries],
+        "campaign_ids": [entry.campaign_id for entry, _ in entries],
+        "epochs": [entry.epoch for entry, _ in entries],
+        "runs": [entry.run for entry, _ in entries],
+        "numbers": [entry.number for entry, _ in entries],
+        "slots": [instant(entry.slot) for entry, _ in entries],
+        "connection_ids": [entry.connection_id for entry, _ in entries],
+        "callers": [caller for _, caller in entries],
+        "token": token,
+        "dialer": dialer,
+        "look_after": look_after,
+    }
+
+
+_OVERDUE = text("""
+    UPDATE attempts SET looks = looks + 1, look_at = clock_timestamp() + make_interval(
+        secs => (CAST(:ladder AS float8[]))[least(looks + 2, cardinality(CAST(:ladder AS float8[])))])
+    WHERE id IN (SELECT id FROM attempts WHERE outcome IS NULL AND look_at <= clock_timestamp()
+                 ORDER BY look_at LIMIT :most FOR UPDATE SKIP LOCKED)
+    RETURNING id, connection_id, claimed_at
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """An open attempt that nobody has reported on for as long as its place in the look-up ladder allows."""
+
+    attempt_id: int
+    connection_id: int
+    claimed_at: datetime
+
+
+async def overdue(connection: AsyncConnection, *, ladder: Sequence[float], most: int) -> list[Overdue]:
+    """Take up to `most` overdue attempts for a look-up and move each to its next rung (waits in seconds)."""
+    rows = await connection.execute(_OVERDUE, {"ladder": list(ladder), "most": most})
+    return [Overdue(row.id, row.connection_id, row.claimed_at) for row in rows]

@@ -1,0 +1,129 @@
+"""The control state: which campaigns are active under which epoch, what each epoch says, and how connections stand."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.campaign import CampaignSpec
+from domain.connection import Health
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """An active campaign, by what changes often."""
+
+    campaign_id: int
+    epoch: int
+    run: int
+    end_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """A connection that active campaigns use."""
+
+    connection_id: int
+    phone_numbers: tuple[str, ...]
+    max_attempts_per_second: float | None
+    max_concurrent_attempts: int | None
+    health: Health
+
+
+_ACTIVE = text("SELECT id, epoch, run, end_at FROM campaigns WHERE status = 'active' ORDER BY id")
+_SPECS = text("""
+    SELECT r.campaign_id, r.epoch, CAST(r.spec AS text) AS spec FROM campaign_revisions r
+    JOIN unnest(CAST(:campaign_ids AS bigint[]), CAST(:epochs AS int[])) AS wanted(campaign_id, epoch)
+      ON wanted.campaign_id = r.campaign_id AND wanted.epoch = r.epoch
+""")
+_CONNECTIONS = text("""
+    SELECT id, phone_numbers, max_attempts_per_second, max_concurrent_attempts,
+        cooling_until, strikes, refusals, suspended_at, health_reason
+    FROM connections WHERE id = ANY(CAST(:ids AS bigint[])) AND deleted_at IS NULL
+""")
+_CREDENTIALS = text("""
+    SELECT id, CAST(settings AS text) AS settings, secrets FROM connections
+    WHERE id = ANY(CAST(:ids AS bigint[])) AND deleted_at IS NULL
+""")
+# An attempt that the provider has not confirmed holds its place for two minutes; a confirmed one until it ends.
+_OPEN = text("""
+    SELECT campaign_id, connection_id, count(*) AS attempts FROM attempts
+    WHERE outcome IS NULL AND (accepted_at IS NOT NULL OR answered_at IS NOT NULL
+        OR slot_at > clock_timestamp() - interval '120 seconds')
+    GROUP BY campaign_id, connection_id
+""")
+_LAST_SLOT_OF_CAMPAIGN = text("""
+    SELECT wanted.id, last.slot_at, last.epoch FROM unnest(CAST(:ids AS bigint[])) AS wanted(id)
+    CROSS JOIN LATERAL (SELECT a.slot_at, a.epoch FROM attempts a WHERE a.campaign_id = wanted.id
+                        ORDER BY a.slot_at DESC LIMIT 1) AS last
+""")
+_LAST_SLOT_OF_CONNECTION = text("""
+    SELECT wanted.id, last.slot_at FROM unnest(CAST(:ids AS bigint[])) AS wanted(id)
+    CROSS JOIN LATERAL (SELECT a.slot_at FROM attempts a WHERE a.connection_id = wanted.id
+                        ORDER BY a.slot_at DESC LIMIT 1) AS last
+""")
+_ROUTED = text("""
+    SELECT connection_id, caller, count(*) AS attempts FROM (
+        SELECT connection_id, caller, outcome FROM attempts WHERE campaign_id = :id AND epoch = :epoch
+        ORDER BY slot_at DESC LIMIT :most) AS last
+    WHERE outcome IS DISTINCT FROM 'void' GROUP BY connection_id, caller
+""")
+
+
+async def active(connection: AsyncConnection) -> list[Active]:
+    return [Active(*row) for row in await connection.execute(_ACTIVE)]
+
+
+async def specs(
+    connection: AsyncConnection, revisions: Iterable[tuple[int, int]]
+) -> dict[tuple[int, int], CampaignSpec]:
+    """What the (campaign, epoch) pairs say."""
+    wanted = sorted(set(revisions))
+    rows = await connection.execute(
+        _SPECS, {"campaign_ids": [pair[0] for pair in wanted], "epochs": [pair[1] for pair in wanted]}
+    )
+    return {(row.campaign_id, row.epoch): CampaignSpec.model_validate_json(row.spec) for row in rows}
+
+
+async def connection_states(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, ConnectionState]:
+    rows = await connection.execute(_CONNECTIONS, {"ids": sorted(set(ids))})
+    return {
+        row.id: ConnectionState(
+            row.id,
+            tuple(row.phone_numbers),
+            row.max_attempts_per_second,
+            row.max_concurrent_attempts,
+            Health(row.cooling_until, row.strikes, row.refusals, row.suspended_at, row.health_reason),
+        )
+        for row in rows
+    }
+
+
+async def credentials(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, tuple[str, bytes]]:
+    """The settings (JSON text) and the sealed secrets of connections."""
+    rows = await connection.execute(_CREDENTIALS, {"ids": sorted(set(ids))})
+    return {row.id: (row.settings, bytes(row.secrets)) for row in rows}
+
+
+async def open_attempts(connection: AsyncConnection) -> dict[tuple[int, int], int]:
+    """How many attempts hold a concurrency place, by (campaign, connection)."""
+    return {(row.campaign_id, row.connection_id): row.attempts for row in await connection.execute(_OPEN)}
+
+
+async def last_slots_of_campaigns(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, tuple[datetime, int]]:
+    """The latest slot that was ever claimed for a campaign, with its epoch."""
+    rows = await connection.execute(_LAST_SLOT_OF_CAMPAIGN, {"ids": sorted(set(ids))})
+    return {row.id: (row.slot_at, row.epoch) for row in rows}
+
+
+async def last_slots_of_connections(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, datetime]:
+    rows = await connection.execute(_LAST_SLOT_OF_CONNECTION, {"ids": sorted(set(ids))})
+    return {row.id: row.slot_at for row in rows}
+
+
+async def routed(connection: AsyncConnection, campaign_id: int, epoch: int, *, most: int) -> dict[tuple[int, str], int]:
+    """How the last attempts of this epoch were split, by (connection, calling number)."""
+    rows = await connection.execute(_ROUTED, {"id": campaign_id, "epoch": epoch, "most": most})
+    return {(row.connection_id, row.caller): row.attempts for row in rows}

@@ -1,0 +1,221 @@
+"""The one door through which an outcome enters the ledger.
+
+Provider answers, callbacks, look-ups and the reaper hand in reports; these are gathered for a few milliseconds and
+committed together. Whoever hands one in is told after the commit. Recording the same report twice changes nothing, so
+a report whose commit answer was lost is simply handed in again.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.attempt import Report, Source, Trouble, instant
+from domain.campaign import CampaignSpec
+from domain.connection import (
+    HEALTHY,
+    SERVER_ERRORS_TO_COOL,
+    STARTS_JUDGED,
+    Health,
+    after_success,
+    after_trouble,
+)
+from domain.outcome import Outcome
+from domain.recording import UNKNOWN, Attempt, Campaign, Contact, Rules, apply, follow
+from infra.db import control
+from infra.db.recording import Locked, health, lock, outcomes, save, save_health, server_errors
+from infra.settings import Settings
+from workers.runtime import Runtime
+
+GATHER_SECONDS = 0.005
+MOST_REPORTS = 500
+MOST_TRIES = 5
+MOST_SPECS = 2000
+DEADLOCK_OR_CONFLICT = frozenset({"40P01", "40001", "55P03"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    report: Report
+    connection_id: int | None
+    known: "asyncio.Future[bool]"
+
+
+class Recorder:
+    """Commits reports in batches, one batch at a time."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._specs = SpecCache()
+        self._rules = rules(runtime.settings)
+        self._waiting: list[_Waiting] = []
+        self._busy: asyncio.Task[None] | None = None
+
+    async def record(self, report: Report, connection_id: int | None = None) -> bool:
+        """True once the report is committed; False when the attempt does not exist (on that connection)."""
+        known: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(report, connection_id, known))
+        if self._busy is None or self._busy.done():
+            self._busy = asyncio.create_task(self._drain())
+        return await known
+
+    @property
+    def backlog(self) -> int:
+        """Reports that are not committed yet."""
+        return len(self._waiting)
+
+    async def _drain(self) -> None:
+        await asyncio.sleep(GATHER_SECONDS)
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MOST_REPORTS], self._waiting[MOST_REPORTS:]
+            await self._settle(batch)
+
+    async def _settle(self, batch: Sequence[_Waiting]) -> None:
+        """Commit a batch and tell everybody; a failure is told to each, who decides whether to hand in again."""
+        try:
+            known = await self._commit(batch)
+        except Exception as error:  # noqa: BLE001 - the error belongs to those who wait
+            for one in batch:
+                if not one.known.done():
+                    one.known.set_exception(error)
+            return
+        for one in batch:
+            if not one.known.done():
+                one.known.set_result(one.report.attempt_id in known)
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> set[int]:
+        for attempt in range(1, MOST_TRIES + 1):
+            try:
+                async with self._runtime.database.begin() as connection:
+                    return await self._write(connection, batch)
+            except DBAPIError as error:
+                if attempt == MOST_TRIES or getattr(error.orig, "sqlstate", None) not in DEADLOCK_OR_CONFLICT:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    async def _write(self, connection: AsyncConnection, batch: Sequence[_Waiting]) -> set[int]:
+        locked = await lock(connection, (one.report.attempt_id for one in batch))
+        mine = [one.report for one in batch if _belongs(one, locked)]
+        specs = await self._specs.of(connection, [(c.id, c.epoch) for c in locked.campaigns.values()])
+        history = await outcomes(connection, locked.contacts)
+        changed = _decide(mine, locked, specs, history, self._rules)
+        await save(connection, changed.attempts, changed.contacts)
+        now = instant(self._runtime.clock.now())
+        await _judge_connections(connection, mine, locked, now)
+        return {report.attempt_id for report in mine}
+
+
+def rules(settings: Settings) -> Rules:
+    return Rules(
+        retry_minute=settings.retry_minute,
+        look_up=tuple(timedelta(seconds=wait) for wait in settings.look_up_seconds),
+        absent=timedelta(seconds=settings.absent_seconds),
+        longest_attempt=timedelta(minutes=settings.max_attempt_minutes),
+    )
+
+
+class SpecCache:
+    """What each epoch of each campaign says: it never changes, so it is read once."""
+
+    def __init__(self) -> None:
+        self._specs: dict[tuple[int, int], CampaignSpec] = {}
+
+    async def of(
+        self, connection: AsyncConnection, revisions: Sequence[tuple[int, int]]
+    ) -> dict[tuple[int, int], CampaignSpec]:
+        missing = [pair for pair in revisions if pair not in self._specs]
+        if missing:
+            if len(self._specs) > MOST_SPECS:
+                self._specs.clear()
+                missing = list(revisions)
+            self._specs |= await control.specs(connection, missing)
+        return {pair: self._specs[pair] for pair in revisions if pair in self._specs}
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    attempts: list[Attempt]
+    contacts: list[Contact]
+
+
+def _belongs(one: _Waiting, locked: Locked) -> bool:
+    attempt = locked.attempts.get(one.report.attempt_id)
+    return attempt is not None and one.connection_id in (None, attempt.connection_id)
+
+
+def _decide(
+    reports: Sequence[Report],
+    locked: Locked,
+    specs: dict[tuple[int, int], CampaignSpec],
+    history: dict[tuple[int, int], dict[int, Outcome]],
+    rules: Rules,
+) -> _Changed:
+    """Fold the reports over the locked rows, in the order they came."""
+    attempts: dict[int, Attempt] = {}
+    contacts: dict[int, Contact] = {}
+    for report in reports:
+        before = attempts.get(report.attempt_id, locked.attempts[report.attempt_id])
+        row = locked.campaigns[before.campaign_id]
+        retry_config = specs[row.id, row.epoch].app_config.retry_config
+        after = apply(report, before, rules, retry_config.threshold_seconds)
+        if after.outcome is not before.outcome and after.outcome is not None:
+            contact = contacts.get(after.contact_id, locked.contacts[after.contact_id])
+            numbers = history.setdefault((after.contact_id, after.run), {})
+            if after.outcome is not Outcome.VOID:
+                numbers[after.number] = after.outcome
+            sequence = [numbers[number] for number in sorted(numbers)]
+            campaign = Campaign(row.id, row.status, row.run, retry_config)
+            contacts[contact.id], after = follow(contact, after, campaign, sequence, rules)
+        if after is not before:
+            attempts[after.id] = after
+    return _Changed(sorted(attempts.values(), key=_by_id), sorted(contacts.values(), key=_by_id))
+
+
+def _by_id(row: Attempt | Contact) -> int:
+    return row.id
+
+
+async def _judge_connections(
+    connection: AsyncConnection, reports: Sequence[Report], locked: Locked, now: datetime
+) -> None:
+    """Let what the dials met move the health of their connections."""
+    met: dict[int, list[Report]] = defaultdict(list)
+    for report in reports:
+        if report.trouble is not None or _took_it(report):
+            met[locked.attempts[report.attempt_id].connection_id].append(report)
+    if not met:
+        return
+    known = await health(connection, met, locked=False)
+    ailing = [key for key in met if known[key] != HEALTHY or any(report.trouble for report in met[key])]
+    if not ailing:
+        return
+    for key, before in (await health(connection, ailing, locked=True)).items():
+        after = _judge(before, met[key], await _server_errors(connection, key, met[key]), now)
+        if after != before:
+            await save_health(connection, key, after)
+
+
+def _took_it(report: Report) -> bool:
+    """Whether a dial shows that its connection works, whatever came of the call."""
+    return report.source is Source.DIALER and report.status not in {UNKNOWN, Outcome.VOID, Outcome.INTERNAL_ERROR}
+
+
+async def _server_errors(connection: AsyncConnection, connection_id: int, reports: Sequence[Report]) -> int:
+    if all(report.trouble is not Trouble.SERVER_ERROR for report in reports):
+        return 0
+    return await server_errors(connection, connection_id, among=STARTS_JUDGED)
+
+
+def _judge(state: Health, reports: Sequence[Report], server_errors: int, now: datetime) -> Health:
+    for report in reports:
+        started = report.started_at or report.at
+        if report.trouble is None:
+            state = after_success(state, started)
+        elif report.trouble is not Trouble.SERVER_ERROR or server_errors >= SERVER_ERRORS_TO_COOL:
+            wait = report.retry_after_seconds
+            state = after_trouble(state, report.trouble, started, now, timedelta(seconds=wait) if wait else None)
+    return state
