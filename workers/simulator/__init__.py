@@ -1,0 +1,1 @@
+"""A provider to develop, test and measure against: the `http` connection's protocol from the other side."""

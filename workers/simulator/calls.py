@@ -1,0 +1,89 @@
+"""Calls under way: what was placed, when each stage is reported, and what a look-up is told."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+import orjson
+
+from workers.simulator.behaviour import Plan, Stage, stage_at
+from workers.simulator.callbacks import Sender
+from workers.simulator.witness import Accepted
+
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the simulator reads of a request's body."""
+
+    attempt_id: int
+    campaign_id: int
+    to: str
+    caller: str
+    callback_url: str | None
+
+    @classmethod
+    def from_body(cls, body: bytes) -> Self:
+        """KeyError, TypeError or ValueError when the body is not an attempt."""
+        fields = orjson.loads(body)
+        attempt_id, campaign_id = fields["attempt_id"], fields["campaign_id"]
+        if type(attempt_id) is not int or type(campaign_id) is not int:
+            raise ValueError("attempt_id and campaign_id must be integers")
+        return cls(attempt_id, campaign_id, str(fields["to"]), str(fields["from"]), fields.get("callback_url"))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that was placed; `started` is on the loop's clock, its stages count from there."""
+
+    ref: str
+    started: float
+    stages: tuple[Stage, ...]
+
+
+class Calls:
+    """Every call this provider has placed, by attempt. An attempt placed again is another call: nothing is absorbed."""
+
+    def __init__(self, sender: Sender, earlier: Iterable[Accepted] = ()) -> None:
+        self._sender = sender
+        self._loop = asyncio.get_running_loop()
+        self._placed = {line.attempt_id: _ended(line) for line in earlier if line.executed}
+
+    def place(self, attempt: Attempt, plan: Plan, ref: str, delay: float) -> None:
+        """Let the call run from `delay` seconds from now on."""
+        self._placed[attempt.attempt_id] = Call(ref, self._loop.time() + delay, plan.stages)
+        if attempt.callback_url is None:
+            return
+        placed_at = time.time() + delay
+        for after, stage in plan.reports:
+            body = _report(attempt.attempt_id, stage, ref, placed_at + stage.after)
+            self._loop.call_later(delay + after, self._sender.post, attempt.callback_url, body)
+
+    def look_up(self, attempt_id: int) -> bytes | None:
+        """The JSON answer about a call; None when none was placed for this attempt."""
+        call = self._placed.get(attempt_id)
+        if call is None:
+            return None
+        stage = stage_at(call.stages, self._loop.time() - call.started)
+        return orjson.dumps({"status": stage.status, "duration_seconds": stage.duration, "ref": call.ref})
+
+
+def _ended(line: Accepted) -> Call:
+    """A call of an earlier life of this provider: it has ended as it was going to."""
+    return Call(line.ref or "", 0.0, (Stage(0.0, line.status, line.duration_seconds),))
+
+
+def _report(attempt_id: int, stage: Stage, ref: str, occurred_at: float) -> bytes:
+    at = datetime.fromtimestamp(occurred_at, UTC).isoformat(timespec="milliseconds")
+    report = {
+        "attempt_id": attempt_id,
+        "status": stage.status,
+        "duration_seconds": stage.duration,
+        "ref": ref,
+        "occurred_at": at.replace("+00:00", "Z"),
+    }
+    return orjson.dumps(report)
