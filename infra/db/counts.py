@@ -1,0 +1,55 @@
+"""A campaign with its live counts, in one snapshot and at the same price for ten contacts and ten million."""
+
+from dataclasses import dataclass
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.campaign import Status
+from domain.contact import ContactState
+from domain.outcome import Outcome
+from domain.shown import shown_counts
+from infra.db.campaigns import COLUMNS, Campaign, from_row
+
+OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Contacts by shown state, attempts of all runs by outcome (`open` while they have none); nothing is left out."""
+
+    contacts: dict[ContactState, int]
+    attempts: dict[str, int]
+
+    @property
+    def total_contacts(self) -> int:
+        return sum(self.contacts.values())
+
+
+_GET = text(f"""
+    SELECT {COLUMNS}, (
+        SELECT CAST(coalesce(jsonb_agg(jsonb_build_array(kind, value, run, n)), '[]') AS text) FROM (
+            SELECT kind, value, run, sum(n) AS n FROM campaign_counts WHERE campaign_id = c.id
+            GROUP BY kind, value, run HAVING sum(n) <> 0) AS counted) AS counts
+    FROM campaigns c WHERE id = :id AND organization_id = :organization_id
+""")
+
+
+async def campaign_with_counts(
+    connection: AsyncConnection, organization_id: int, campaign_id: int
+) -> tuple[Campaign, Counts]:
+    """NotFoundError when the organization has no such campaign."""
+    found = await connection.execute(_GET, {"id": campaign_id, "organization_id": organization_id})
+    row = found.one_or_none()
+    campaign = from_row(row, campaign_id)
+    return campaign, _counts(orjson.loads(row.counts) if row else [], campaign.status, campaign.run)
+
+
+def _counts(rows: list[tuple[str, str, int, int]], status: Status, run: int) -> Counts:
+    contacts = {(ContactState(value), of_run): n for kind, value, of_run, n in rows if kind == "contact"}
+    attempts = dict.fromkeys((OPEN, *map(str, Outcome)), 0)
+    for kind, value, _, n in rows:
+        if kind == "attempt":
+            attempts[value] += n
+    return Counts(shown_counts(contacts, status, run), attempts)
