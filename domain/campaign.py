@@ -98,6 +98,10 @@ class AppConfig(Spec):
     retry_config: RetryConfig = RetryConfig()
     message: Annotated[str, Field(min_length=1, max_length=1600)] | None = None
 
+    def callers(self, connection_id: int) -> tuple[str, ...] | None:
+        """The numbers this campaign may call from on a connection, None for all of the connection's."""
+        return next((c.phone_numbers for c in self.connection_configs if c.connection_id == connection_id), None)
+
     @field_validator("connection_configs")
     @classmethod
     def _each_connection_once(cls, configs: tuple[ConnectionConfig, ...]) -> tuple[ConnectionConfig, ...]:

@@ -26,15 +26,14 @@ from domain.connection import (
 )
 from domain.outcome import Outcome
 from domain.recording import UNKNOWN, Attempt, Campaign, Contact, Rules, apply, follow
-from infra.db import control
 from infra.db.recording import Locked, health, lock, outcomes, save, save_health, server_errors
 from infra.settings import Settings
+from workers.control import SpecCache
 from workers.runtime import Runtime
 
 GATHER_SECONDS = 0.005
 MOST_REPORTS = 500
 MOST_TRIES = 5
-MOST_SPECS = 2000
 DEADLOCK_OR_CONFLICT = frozenset({"40P01", "40001", "55P03"})
 
 
@@ -116,24 +115,6 @@ def rules(settings: Settings) -> Rules:
         absent=timedelta(seconds=settings.absent_seconds),
         longest_attempt=timedelta(minutes=settings.max_attempt_minutes),
     )
-
-
-class SpecCache:
-    """What each epoch of each campaign says: it never changes, so it is read once."""
-
-    def __init__(self) -> None:
-        self._specs: dict[tuple[int, int], CampaignSpec] = {}
-
-    async def of(
-        self, connection: AsyncConnection, revisions: Sequence[tuple[int, int]]
-    ) -> dict[tuple[int, int], CampaignSpec]:
-        missing = [pair for pair in revisions if pair not in self._specs]
-        if missing:
-            if len(self._specs) > MOST_SPECS:
-                self._specs.clear()
-                missing = list(revisions)
-            self._specs |= await control.specs(connection, missing)
-        return {pair: self._specs[pair] for pair in revisions if pair in self._specs}
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,15 @@ class ConnectionState:
     health: Health
 
 
+@dataclass(frozen=True, slots=True)
+class SealedRoute:
+    """Where a connection leads: its settings (JSON text), its encrypted secrets, its phone numbers."""
+
+    settings: str
+    secrets: bytes
+    phone_numbers: tuple[str, ...]
+
+
 _ACTIVE = text("SELECT id, epoch, run, end_at FROM campaigns WHERE status = 'active' ORDER BY id")
 _SPECS = text("""
     SELECT r.campaign_id, r.epoch, CAST(r.spec AS text) AS spec FROM campaign_revisions r
@@ -44,7 +53,7 @@ _CONNECTIONS = text("""
     FROM connections WHERE id = ANY(CAST(:ids AS bigint[])) AND deleted_at IS NULL
 """)
 _CREDENTIALS = text("""
-    SELECT id, CAST(settings AS text) AS settings, secrets FROM connections
+    SELECT id, CAST(settings AS text) AS settings, secrets, phone_numbers FROM connections
     WHERE id = ANY(CAST(:ids AS bigint[])) AND deleted_at IS NULL
 """)
 # An attempt that the provider has not confirmed holds its place for two minutes; a confirmed one until it ends.
@@ -101,10 +110,9 @@ async def connection_states(connection: AsyncConnection, ids: Iterable[int]) -> 
     }
 
 
-async def credentials(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, tuple[str, bytes]]:
-    """The settings (JSON text) and the sealed secrets of connections."""
+async def sealed_routes(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, SealedRoute]:
     rows = await connection.execute(_CREDENTIALS, {"ids": sorted(set(ids))})
-    return {row.id: (row.settings, bytes(row.secrets)) for row in rows}
+    return {row.id: SealedRoute(row.settings, bytes(row.secrets), tuple(row.phone_numbers)) for row in rows}
 
 
 async def open_attempts(connection: AsyncConnection) -> dict[tuple[int, int], int]:

@@ -1,0 +1,115 @@
+"""One attempt, from its committed row to its report.
+
+A connection is borrowed first, then the slot awaited; then check, stamp and first byte are one step. Whatever the
+provider answers, or does not, becomes a report, and the report is handed in until it is committed.
+"""
+
+import asyncio
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.attempt import Entry, Report, Source, instant
+from domain.campaign import CampaignSpec
+from domain.dialing import CAMPAIGN_CHANGED, CEILING, objection
+from domain.outcome import Outcome
+from infra.connections import http
+from infra.connections.transport import Exchange, NotSent, Transport, UnreachableError
+from infra.db.attempts import Claimed
+from workers.control import ControlState
+from workers.dialer.ceiling import Ceilings
+from workers.dialer.routes import Route, Routes
+from workers.recorder import Recorder
+from workers.runtime import Runtime, required
+
+logger = structlog.get_logger()
+
+CONTROL_FRESHNESS = 1_000_000
+HAND_IN_AGAIN_SECONDS = 0.5
+
+
+class Dial:
+    """Makes attempts; everything in it is shared by the attempts of one process."""
+
+    def __init__(self, runtime: Runtime, control: ControlState) -> None:
+        settings = runtime.settings
+        self.routes = Routes(required(settings.encryption_key, "OUTDIAL_ENCRYPTION_KEY"))
+        self._public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+        self._tolerance = settings.slot_tolerance
+        self._clock = runtime.clock
+        self._control = control
+        self._ceilings = Ceilings(self._tolerance)
+        self._recorder = Recorder(runtime)
+        self._transport = Transport(
+            connect_seconds=settings.connect_timeout_seconds,
+            request_seconds=settings.request_timeout_seconds,
+            private_allowed=settings.allow_private_urls,
+        )
+
+    async def attempt(self, claim: Claimed) -> None:
+        entry = claim.entry
+        route, spec = self.routes.of(entry.connection_id), self._control.spec(entry.campaign_id, entry.epoch)
+        if route is None or spec is None:
+            await self.give_back(claim.attempt_id, CAMPAIGN_CHANGED)
+            return
+        exchange = await self._exchange(claim, route, spec)
+        await self._hand_in(http.placed(claim.attempt_id, exchange, self._clock.now()))
+
+    async def give_back(self, attempt_id: int, reason: str) -> None:
+        """Void an attempt of this process that has sent nothing and never will."""
+        at = instant(self._clock.now())
+        await self._hand_in(Report(attempt_id, Outcome.VOID, Source.DIALER, at, reason=reason))
+
+    def close(self) -> None:
+        self._transport.close()
+
+    async def _exchange(self, claim: Claimed, route: Route, spec: CampaignSpec) -> Exchange:
+        entry = claim.entry
+        try:
+            line = await self._transport.borrow(route.credentials.address)
+        except UnreachableError as error:
+            return NotSent(f"unreachable: {error}", unreachable=True)
+        await self._until(entry.slot)
+        if not await self._ceilings.admits(entry.campaign_id, entry.epoch, spec.app_config.attempts_per_second):
+            line.put_back()
+            return NotSent(CEILING)
+        request = http.placing(self._order(claim, spec), route.credentials, self._clock.now())
+        return await line.send(request, lambda: self._stamp(entry))
+
+    def _stamp(self, entry: Entry) -> int | str:
+        """The last check: the instant at which the first byte leaves, or the reason why it must not."""
+        now = self._clock.now()
+        known = self._control.of(entry.campaign_id, now)
+        reason = objection(entry, known, now, tolerance=self._tolerance, freshness=CONTROL_FRESHNESS)
+        return reason or now
+
+    async def _until(self, slot: int) -> None:
+        """Timers are coarse and may fire early, so the clock is asked again each time."""
+        while (wait := slot - self._clock.now()) > 0:  # noqa: ASYNC110 - time passes by itself, nobody signals it
+            await asyncio.sleep(wait / 1e6)
+
+    def _order(self, claim: Claimed, spec: CampaignSpec) -> http.Order:
+        app = spec.app_config
+        return http.Order(
+            attempt_id=claim.attempt_id,
+            campaign_id=claim.entry.campaign_id,
+            channel=spec.channel,
+            to=claim.phone,
+            caller=claim.caller,
+            app_id=app.app_id,
+            app_version=app.app_version,
+            variables=claim.variables,
+            message=app.message,
+            callback_url=f"{self._public_url}/api/callbacks/{claim.entry.connection_id}",
+        )
+
+    async def _hand_in(self, report: Report) -> None:
+        """Until it is committed: nobody else knows what this process knows."""
+        while True:
+            try:
+                await self._recorder.record(report)
+            except (OSError, SQLAlchemyError) as error:
+                logger.warning("report.retried", attempt_id=report.attempt_id, error=type(error).__name__)
+                await asyncio.sleep(HAND_IN_AGAIN_SECONDS)
+            else:
+                return

@@ -1,0 +1,168 @@
+"""The dialer's engine: takes granted slots, claims them shortly before they fall due, and has them dialled.
+
+Nothing is dialled without a committed attempt row. A claim whose answer was lost is looked up by its token and given
+back: this process dials only what it knows to be claimed.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Coroutine, Iterable, Sequence
+from heapq import heappop, heappush
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.attempt import Entry
+from infra.db import attempts
+from infra.db.attempts import Claimed, Refused
+from infra.db.engine import autocommit
+from workers.control import ControlState
+from workers.dialer.dial import Dial
+from workers.runtime import Runtime
+
+logger = structlog.get_logger()
+
+CLAIM_LEAD = 40_000
+CLAIM_SPAN = 20_000
+LONGEST_SLEEP_SECONDS = 0.05
+CONTROL_SECONDS = 0.1
+STORE_AWAY_SECONDS = 0.5
+MOST_CLAIMS = 4
+DRAIN_SECONDS = 11.0
+
+
+class Engine:
+    """One an event loop. `accept` takes entries; everything after that happens by itself."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        settings = runtime.settings
+        self._clock = runtime.clock
+        self._database = autocommit(runtime.database)
+        self._tolerance = settings.slot_tolerance
+        self._look_after = self._tolerance / 1e6 + settings.request_timeout_seconds + settings.look_up_seconds[0]
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._control = ControlState()
+        self._dial = Dial(runtime, self._control)
+        self._waiting: list[tuple[int, int, Entry]] = []
+        self._arrivals = 0
+        self._arrived = asyncio.Event()
+        self._claims = asyncio.Semaphore(MOST_CLAIMS)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def accept(self, entries: Iterable[Sequence[int]]) -> None:
+        """Take the entries of one message; call it on the event loop."""
+        now = self._clock.now()
+        for fields in entries:
+            entry = Entry(*fields)
+            if self._is_usable(entry, now):
+                self._arrivals += 1
+                heappush(self._waiting, (entry.slot, self._arrivals, entry))
+        self._arrived.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Dial until `stop`, then let what is claimed finish; entries not claimed yet are simply dropped."""
+        keeper = asyncio.create_task(self._keep_control())
+        try:
+            while not stop.is_set():
+                await self._pause()
+                if batch := self._falling_due():
+                    self._start(self._claim_and_dial(batch))
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=DRAIN_SECONDS)
+        finally:
+            keeper.cancel()
+            self._dial.close()
+
+    def _is_usable(self, entry: Entry, now: int) -> bool:
+        return entry.slot + self._tolerance > now
+
+    async def _pause(self) -> None:
+        """Until the next entry must be claimed, one arrives, or a moment has passed."""
+        self._arrived.clear()
+        wait = LONGEST_SLEEP_SECONDS
+        if self._waiting:
+            wait = min(wait, (self._waiting[0][0] - CLAIM_LEAD - self._clock.now()) / 1e6)
+        if wait > 0:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(wait, self._arrived.set)
+            await self._arrived.wait()
+            timer.cancel()
+        else:
+            await asyncio.sleep(0)
+
+    def _falling_due(self) -> list[Entry]:
+        """What must be claimed now, with what follows it closely, so that claims come in groups."""
+        now = self._clock.now()
+        if not self._waiting or self._waiting[0][0] > now + CLAIM_LEAD:
+            return []
+        batch: list[Entry] = []
+        while self._waiting and self._waiting[0][0] <= now + CLAIM_LEAD + CLAIM_SPAN:
+            entry = heappop(self._waiting)[2]
+            if self._is_usable(entry, now):
+                batch.append(entry)
+        return batch
+
+    async def _claim_and_dial(self, batch: Sequence[Entry]) -> None:
+        token = uuid4()
+        try:
+            async with self._claims, self._database.connect() as connection:
+                claimed, refused = await self._claim(connection, batch, token)
+        except (OSError, SQLAlchemyError) as error:
+            logger.warning("claim.unanswered", error=type(error).__name__, entries=len(batch))
+            await self._give_back_claim(token)
+            return
+        for one in refused:
+            logger.debug("entry.refused", contact_id=one.entry.contact_id, reason=one.reason)
+        for claim in claimed:
+            self._start(self._dial.attempt(claim))
+
+    async def _claim(
+        self, connection: AsyncConnection, batch: Sequence[Entry], token: UUID
+    ) -> tuple[list[Claimed], list[Refused]]:
+        await self._dial.routes.refresh(connection, {entry.connection_id for entry in batch})
+        callers = [(entry, caller) for entry in batch if (caller := self._caller(entry)) is not None]
+        if not callers:
+            return [], []
+        return await attempts.claim(connection, callers, token=token, dialer=self._name, look_after=self._look_after)
+
+    def _caller(self, entry: Entry) -> str | None:
+        """The calling number, or None when the campaign is not active under the entry's epoch."""
+        spec = self._control.spec(entry.campaign_id, entry.epoch)
+        route = self._dial.routes.of(entry.connection_id)
+        return route.caller(spec, entry.connection_id, entry.caller) if spec and route else None
+
+    async def _give_back_claim(self, token: UUID) -> None:
+        """Find what a claim without an answer has opened, once the database answers again, and void it."""
+        while True:
+            try:
+                async with self._database.connect() as connection:
+                    ids = await attempts.attempts_of_claim(connection, token)
+            except (OSError, SQLAlchemyError):
+                await asyncio.sleep(STORE_AWAY_SECONDS)
+            else:
+                break
+        for attempt_id in ids:
+            await self._dial.give_back(attempt_id, "claim_unanswered")
+
+    async def _keep_control(self) -> None:
+        while True:
+            try:
+                async with self._database.connect() as connection:
+                    await self._control.refresh(connection, self._clock.now())
+            except (OSError, SQLAlchemyError) as error:
+                logger.warning("control.unread", error=type(error).__name__)
+            await asyncio.sleep(CONTROL_SECONDS)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("dial.crashed", exc_info=error)

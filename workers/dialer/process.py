@@ -1,0 +1,29 @@
+"""The dialer process: dramatiq's threads hand messages to one engine on the event loop.
+
+A message is acknowledged when it is handed over. That is right because recovery is by rows: entries that die with the
+process are granted again, attempts that die with it are found by the reaper.
+"""
+
+import asyncio
+
+from infra.queue.broker import declare, start_worker
+from infra.queue.messages import DIAL, DIAL_ENTRIES
+from workers.dialer.engine import Engine
+from workers.runtime import Runtime
+
+THREADS = 2
+
+
+async def main(runtime: Runtime, stop: asyncio.Event) -> None:
+    engine = Engine(runtime)
+    loop = asyncio.get_running_loop()
+
+    def take(entries: list[list[int]]) -> None:
+        loop.call_soon_threadsafe(engine.accept, entries)
+
+    declare(runtime.broker, DIAL, DIAL_ENTRIES, take)
+    worker = start_worker(runtime.broker, {DIAL}, THREADS)
+    try:
+        await engine.run(stop)
+    finally:
+        await asyncio.to_thread(worker.stop, 1000)
