@@ -1,0 +1,45 @@
+"""Phone numbers: what a person typed to E.164, and the masking of numbers wherever they could be read by others.
+
+The library is a Rust build of libphonenumber, nine times as fast as the Python one; the tests hold the two to the
+same answers, and both have the same names, so that one import is all there is to change.
+"""
+
+import re
+
+from rphonenumbers import NumberParseException, PhoneNumberFormat, format_number, is_valid_number, parse
+
+LONGEST_TEXT = 250
+
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
+_LONG_NUMBER = re.compile(r"\+?\(?[0-9](?:[ ().\-/]*[0-9]){3,}(?=[ ().\-/]*[0-9]{2})[ ().\-/]*")
+
+
+def to_e164(text: str, default_region: str | None) -> str | None:
+    """The number in E.164, or None unless libphonenumber holds it valid.
+
+    Args:
+        text: as a person writes it, with or without the country's code.
+        default_region: the region of a number without a country's code ("US"); None accepts international ones only.
+
+    A number with an extension is refused: nobody can dial it as it stands, and without the extension it is another one.
+    """
+    if len(text) > LONGEST_TEXT:
+        return None
+    try:
+        number = parse(text, default_region)
+    except (NumberParseException, UnicodeEncodeError):
+        return None
+    if number.extension is not None or not is_valid_number(number):
+        return None
+    found: str = format_number(number, PhoneNumberFormat.E164)
+    return found if _E164.match(found) else None
+
+
+def mask(phone: str) -> str:
+    """`+…33`: the last two digits only."""
+    return f"+…{phone[-2:]}"
+
+
+def mask_in(text: str) -> str:
+    """The text with every run of six or more digits, however it is spaced, cut to its last two."""
+    return _LONG_NUMBER.sub("…", text)
