@@ -14,8 +14,6 @@ from domain.attempt import Entry
 from domain.pacing import Pace
 from domain.routing import Rota, everyone
 
-NEVER = 2**63 - 1
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -34,6 +32,7 @@ class Link:
     available: bool = True
     places: int | None = None
     next_free: int = 0
+    last_slot: int = 0
 
 
 @dataclass(slots=True)
@@ -123,7 +122,7 @@ def _take(lane: Lane, link: Link, links: Mapping[int, Link], slot: int) -> Entry
     lane.granted[entry.contact_id] = entry
     lane.next_free, lane.last_slot = slot + lane.pace.spacing, slot
     lane.places = None if lane.places is None else lane.places - 1
-    link.next_free = slot + link.pace.spacing if link.pace else link.next_free
+    link.next_free, link.last_slot = (slot + link.pace.spacing if link.pace else 0), slot
     link.places = None if link.places is None else link.places - 1
     return entry
 

@@ -20,21 +20,24 @@ zoneinfo.reset_tzpath(())
 
 
 class Clock:
-    """`now()` is the database's time in microseconds, within half a round trip of the last measurement."""
+    """`now()` is the database's time in microseconds, within half a round trip of the last measurement.
+
+    `steps` counts how often the database's clock was found to have jumped against this process's monotonic one.
+    """
 
     def __init__(self) -> None:
+        self.steps = 0
         self._offset = time.time_ns() // 1000 - _monotonic()
         self._measured = False
 
     def now(self) -> int:
         return _monotonic() + self._offset
 
-    async def measure(self, connection: AsyncConnection) -> int:
-        """Take the offset anew, from the quickest of a few round trips; returns how far it moved (0 the first time)."""
+    async def measure(self, connection: AsyncConnection) -> None:
+        """Take the offset anew, from the quickest of a few round trips."""
         offset = min([await _sample(connection) for _ in range(_SAMPLES)])[1]
-        moved = offset - self._offset if self._measured else 0
+        self.steps += self._measured and abs(offset - self._offset) > STEP
         self._offset, self._measured = offset, True
-        return moved
 
 
 def _monotonic() -> int:

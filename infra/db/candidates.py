@@ -44,9 +44,9 @@ _PAGES = """
 _FIRSTS = text(_PAGES.format(kind="= 0"))
 _RETRIES = text(_PAGES.format(kind="> 0"))
 
-_STILL_DUE = text("""
+_READY = text("""
     SELECT campaign_id, id AS contact_id, run, attempts, due_at FROM contacts
-    WHERE id = ANY(CAST(:ids AS bigint[])) AND due_at <= :now ORDER BY id
+    WHERE id = ANY(CAST(:ids AS bigint[])) AND due_at IS NOT NULL ORDER BY id
 """)
 
 
@@ -60,9 +60,9 @@ async def due_retries(connection: AsyncConnection, pages: Sequence[Page], now: d
     return await _pages(connection, _RETRIES, pages, now)
 
 
-async def still_due(connection: AsyncConnection, contact_ids: Sequence[int], now: datetime) -> list[Due]:
-    """Those of the contacts that are due now."""
-    rows = await connection.execute(_STILL_DUE, {"ids": list(contact_ids), "now": now})
+async def ready(connection: AsyncConnection, contact_ids: Sequence[int]) -> list[Due]:
+    """Those of the contacts that wait for an attempt, now or later."""
+    rows = await connection.execute(_READY, {"ids": list(contact_ids)})
     return [Due(*row) for row in rows]
 
 

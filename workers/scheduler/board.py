@@ -1,0 +1,191 @@
+"""What the scheduler holds in memory: a lane for each active campaign, a link for each connection they use.
+
+It is rebuilt from the rows by whoever takes the lease, and read anew several times a second. A campaign's slots go on
+from its last one, wherever that was granted: a fail-over or an edit never brings two slots closer than the rate allows.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.attempt import Entry, instant, microseconds
+from domain.campaign import CampaignSpec
+from domain.granting import Lane, Link, grant
+from domain.pacing import Pace, pace
+from domain.routing import Rota
+from infra.db import control
+from infra.db.control import Active, ConnectionState
+from infra.settings import Settings
+from workers.control import ControlState
+
+ROUTED_REMEMBERED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The last slot of a campaign and the pace it was granted at (None: unknown)."""
+
+    slot: int
+    pace: Pace | None
+
+
+class Board:
+    def __init__(self, settings: Settings) -> None:
+        self.lanes: dict[int, Lane] = {}
+        self.links: dict[int, Link] = {}
+        self._settings = settings
+        self._tolerance = settings.slot_tolerance
+        self._control = ControlState()
+        self._states: dict[int, ConnectionState] = {}
+        self._marks: dict[int, Mark] = {}
+
+    async def refresh(self, connection: AsyncConnection, now: int) -> None:
+        """Read campaigns, connections and what holds their concurrency places."""
+        await self._control.refresh(connection, now)
+        found = self._control.campaigns()
+        self._states = await control.connection_states(
+            connection, {c.connection_id for _, spec in found for c in spec.app_config.connection_configs}
+        )
+        await self._refresh_links(connection, now)
+        await self._refresh_lanes(connection, found, now)
+        held = await control.open_attempts(connection) if self._has_caps(found) else {}
+        self._count_places(found, held, now)
+
+    def grant(self, now: int, *, not_before: int, not_after: int) -> list[Entry]:
+        """The slots of the next moment, none before `not_before`, and none that could be used after `not_after`."""
+        settings = self._settings
+        for lane in self.lanes.values():
+            lane.open_until = self._control.of(lane.campaign_id, now).open_until
+        return grant(
+            self.lanes.values(),
+            self.links,
+            first=max(now + settings.first_slot_ms * 1000, not_before),
+            horizon=min(now + settings.look_ahead_ms * 1000, not_after - self._tolerance),
+            tolerance=self._tolerance,
+        )
+
+    @property
+    def last_slot(self) -> int:
+        """The latest slot granted under this lease, 0 before the first."""
+        return max((lane.last_slot for lane in self.lanes.values()), default=0)
+
+    async def _refresh_links(self, connection: AsyncConnection, now: int) -> None:
+        fresh = self._states.keys() - self.links.keys()
+        last = await control.last_slots_of_connections(connection, fresh) if fresh else {}
+        for key, state in self._states.items():
+            rate = state.max_attempts_per_second
+            at = pace(rate, self._tolerance) if rate else None
+            if key not in self.links:
+                after = at.after_change(self._past(last[key], now), self._tolerance) if at and key in last else 0
+                self.links[key] = Link(key, at, next_free=after)
+            self._update_link(self.links[key], state, at, now)
+
+    def _update_link(self, link: Link, state: ConnectionState, at: Pace | None, now: int) -> None:
+        if at != link.pace:
+            link.next_free = at.after_change(link.last_slot, self._tolerance) if at else 0
+            link.pace = at
+        link.available = state.health.takes_attempts(instant(now))
+
+    async def _refresh_lanes(
+        self, connection: AsyncConnection, found: Iterable[tuple[Active, CampaignSpec]], now: int
+    ) -> None:
+        active = {one.campaign_id: (one, spec) for one, spec in found}
+        for key in self.lanes.keys() - active.keys():
+            self._remember(self.lanes.pop(key))
+        stale = {key for key, (one, _) in active.items() if key not in self.lanes or self.lanes[key].epoch != one.epoch}
+        await self._recall(connection, stale - self.lanes.keys() - self._marks.keys(), active, now)
+        for key in stale:
+            self.lanes[key] = await self._lane(connection, *active[key])
+
+    def _remember(self, lane: Lane) -> None:
+        if lane.last_slot:
+            self._marks[lane.campaign_id] = Mark(lane.last_slot, lane.pace)
+
+    async def _recall(
+        self,
+        connection: AsyncConnection,
+        ids: set[int],
+        active: dict[int, tuple[Active, CampaignSpec]],
+        now: int,
+    ) -> None:
+        """Where campaigns stood that another scheduler granted for."""
+        for key, (slot_at, epoch) in (await control.last_slots_of_campaigns(connection, ids)).items() if ids else ():
+            one, spec = active[key]
+            same = pace(spec.app_config.attempts_per_second, self._tolerance) if epoch == one.epoch else None
+            self._marks[key] = Mark(self._past(slot_at, now), same)
+
+    def _past(self, slot_at: datetime, now: int) -> int:
+        """A slot further ahead than grants reach was written before the clock was set back."""
+        return min(microseconds(slot_at), now + self._settings.look_ahead_ms * 1000)
+
+    async def _lane(self, connection: AsyncConnection, one: Active, spec: CampaignSpec) -> Lane:
+        old = self.lanes.get(one.campaign_id)
+        if old is not None:
+            self._remember(old)
+        at = pace(spec.app_config.attempts_per_second, self._tolerance)
+        mark = self._marks.get(one.campaign_id, Mark(0, at))
+        routed = await control.routed(connection, one.campaign_id, one.epoch, most=ROUTED_REMEMBERED)
+        configs = [c for c in spec.app_config.connection_configs if c.connection_id in self._states]
+        return Lane(
+            campaign_id=one.campaign_id,
+            epoch=one.epoch,
+            run=one.run,
+            pace=at,
+            routes=Rota({c.connection_id: c.weight for c in configs}, _by_connection(routed)),
+            callers={c.connection_id: self._callers(spec, c.connection_id, routed) for c in configs},
+            next_free=mark.slot + at.spacing if mark.pace == at else at.after_change(mark.slot, self._tolerance),
+            last_slot=mark.slot,
+            granted=old.granted if old is not None else {},
+        )
+
+    def _callers(self, spec: CampaignSpec, connection_id: int, routed: dict[tuple[int, str], int]) -> Rota:
+        numbers = spec.app_config.callers(connection_id) or self._states[connection_id].phone_numbers
+        used = {index: routed.get((connection_id, number), 0) for index, number in enumerate(numbers)}
+        return Rota(dict.fromkeys(range(len(numbers)), 1), used)
+
+    def _has_caps(self, found: Iterable[tuple[Active, CampaignSpec]]) -> bool:
+        return any(state.max_concurrent_attempts for state in self._states.values()) or any(
+            spec.app_config.max_concurrent_attempts for _, spec in found
+        )
+
+    def _count_places(
+        self, found: Iterable[tuple[Active, CampaignSpec]], held: dict[tuple[int, int], int], now: int
+    ) -> None:
+        """Places left under the caps: a grant holds one while it can be claimed, its attempt until it ends."""
+        for one, spec in found:
+            lane, cap = self.lanes[one.campaign_id], spec.app_config.max_concurrent_attempts
+            taken = sum(n for (campaign, _), n in held.items() if campaign == one.campaign_id) if cap else 0
+            lane.places = max(0, cap - taken - len(self._pending(lane, now))) if cap else None
+        for key, state in self._states.items():
+            self.links[key].places = self._link_places(self.links[key], state, held, now)
+
+    def _link_places(
+        self, link: Link, state: ConnectionState, held: dict[tuple[int, int], int], now: int
+    ) -> int | None:
+        if state.health.strikes:
+            return 0 if self._probing(link, state, now) else 1
+        if state.max_concurrent_attempts is None:
+            return None
+        taken = sum(n for (_, connection), n in held.items() if connection == link.connection_id)
+        pending = (entry for lane in self.lanes.values() for entry in self._pending(lane, now))
+        waiting = sum(entry.connection_id == link.connection_id for entry in pending)
+        return max(0, state.max_concurrent_attempts - taken - waiting)
+
+    def _pending(self, lane: Lane, now: int) -> list[Entry]:
+        return [entry for entry in lane.granted.values() if entry.slot + self._tolerance > now]
+
+    def _probing(self, link: Link, state: ConnectionState, now: int) -> bool:
+        """Whether the one attempt that tries a connection after its cool-down is under way."""
+        cooled = state.health.cooling_until
+        wait = round(self._settings.request_timeout_seconds * 1e6) + 1_000_000
+        since = microseconds(cooled) if cooled else 0
+        return link.last_slot >= since and now < link.last_slot + wait
+
+
+def _by_connection(routed: dict[tuple[int, str], int]) -> dict[int, int]:
+    totals: dict[int, int] = {}
+    for (connection_id, _), attempts in routed.items():
+        totals[connection_id] = totals.get(connection_id, 0) + attempts
+    return totals

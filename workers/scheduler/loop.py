@@ -1,0 +1,178 @@
+"""The scheduler process: one holds the lease and works, the others stand by.
+
+Whoever takes the lease starts from the rows alone. Several loops share the board on one event loop; the step that
+grants has no await between looking at the lease and granting, and never grants what outlives the lease.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+
+import structlog
+from dramatiq.errors import BrokerError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.attempt import instant, microseconds
+from domain.pacing import SECOND
+from infra.db import lease
+from infra.db.engine import autocommit
+from infra.db.lease import Lease
+from workers.runtime import Runtime
+from workers.scheduler.board import Board
+from workers.scheduler.promote import promote
+from workers.scheduler.queue import DialQueue
+from workers.scheduler.reconcile import Reconciler
+from workers.scheduler.refill import Refill, second_look
+
+logger = structlog.get_logger()
+
+STAND_BY_SECONDS = 0.25
+REFRESH_SECONDS = 0.1
+REFILL_SECONDS = 0.05
+SECOND_LOOK_SECONDS = 0.25
+PROMOTE_SECONDS = 0.25
+RECONCILE_SECONDS = 0.5
+CLOCK_SECONDS = 1.0
+HOLD = SECOND
+LEAST_JUDGED = 20
+LONGEST_WINDOW = 10 * SECOND
+
+
+async def main(runtime: Runtime, stop: asyncio.Event) -> None:
+    """Stand by for the lease, work while it is held, again and again until `stop`."""
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    seconds = runtime.settings.lease_seconds
+    while not stop.is_set():
+        try:
+            async with autocommit(runtime.database).connect() as connection:
+                taken = await lease.take(connection, holder, seconds)
+        except (OSError, SQLAlchemyError) as error:
+            logger.warning("lease.untaken", error=type(error).__name__)
+            taken = None
+        if taken is not None:
+            logger.info("lease.taken", term=taken.term)
+            await Term(runtime, holder, taken).work(stop)
+        else:
+            await _sleep(stop, STAND_BY_SECONDS)
+
+
+class Term:
+    """What one holding of the lease does."""
+
+    def __init__(self, runtime: Runtime, holder: str, held: Lease) -> None:
+        self._runtime = runtime
+        self._clock = runtime.clock
+        self._database = autocommit(runtime.database)
+        self._holder, self._number = holder, held.term
+        self._ends_at = microseconds(held.expires_at)
+        self._not_before = microseconds(held.free_at)
+        self._board = Board(runtime.settings)
+        self._refill = Refill()
+        self._queue = DialQueue(runtime.broker)
+        self._reconciler = Reconciler(runtime)
+        self._lost = asyncio.Event()
+        self._steps = runtime.clock.steps
+
+    async def work(self, stop: asyncio.Event) -> None:
+        """Until `stop` or the loss of the lease."""
+        tick = self._runtime.settings.tick_ms / 1000
+        steps: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+            (self._runtime.settings.lease_seconds / 4, self._renew),
+            (REFRESH_SECONDS, self._refresh),
+            (REFILL_SECONDS, self._supply),
+            (tick, self._grant),
+            (SECOND_LOOK_SECONDS, self._look_again),
+            (PROMOTE_SECONDS, lambda: promote(self._runtime)),
+            (RECONCILE_SECONDS, self._reconciler.reconcile),
+            (CLOCK_SECONDS, self._watch_clock),
+        ]
+        loops = [asyncio.create_task(self._repeat(seconds, step)) for seconds, step in steps]
+        enders = [asyncio.create_task(event.wait()) for event in (stop, self._lost)]
+        await asyncio.wait(enders, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*loops, *enders):
+            task.cancel()
+        await asyncio.gather(*loops, *enders, return_exceptions=True)
+        self._reconciler.close()
+        if not self._lost.is_set():
+            await self._resign()
+
+    async def _repeat(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+        """Run a step at its beat; a store that is away is waited for."""
+        loop = asyncio.get_running_loop()
+        beat = loop.time()
+        while True:
+            try:
+                await step()
+            except (OSError, SQLAlchemyError, RedisError, BrokerError) as error:
+                logger.warning("step.failed", step=step.__name__, error=type(error).__name__)
+            except Exception:
+                logger.exception("step.crashed", step=step.__name__)
+            beat = max(beat + seconds, loop.time())
+            await asyncio.sleep(beat - loop.time())
+
+    async def _renew(self) -> None:
+        async with self._database.connect() as connection:
+            ends_at = await lease.renew(connection, self._holder, self._number, self._runtime.settings.lease_seconds)
+        if ends_at is None:
+            logger.warning("lease.lost", term=self._number)
+            self._lost.set()
+        else:
+            self._ends_at = microseconds(ends_at)
+
+    async def _resign(self) -> None:
+        """Tell the successor from when it may grant, so that it need not wait for the lease to run out."""
+        free_at = max(self._not_before, self._board.last_slot + self._runtime.settings.slot_tolerance)
+        try:
+            async with self._database.connect() as connection:
+                await lease.resign(connection, self._holder, self._number, instant(free_at))
+        except (OSError, SQLAlchemyError) as error:
+            logger.warning("lease.unresigned", error=type(error).__name__)
+
+    async def _refresh(self) -> None:
+        async with self._database.connect() as connection:
+            await self._board.refresh(connection, self._clock.now())
+
+    async def _supply(self) -> None:
+        async with self._database.connect() as connection:
+            await self._refill.refill(connection, list(self._board.lanes.values()), self._clock.now())
+
+    async def _grant(self) -> None:
+        """Grant what falls due next and send it; when it may not have left, or nobody takes it, wait a moment."""
+        if not await asyncio.to_thread(self._queue.is_drained):
+            self._hold()
+            return
+        entries = self._board.grant(self._clock.now(), not_before=self._not_before, not_after=self._ends_at)
+        if entries and not await asyncio.to_thread(self._queue.send, entries):
+            self._hold()
+
+    async def _look_again(self) -> None:
+        tolerance = self._runtime.settings.slot_tolerance
+        async with self._database.connect() as connection:
+            seen = await second_look(connection, list(self._board.lanes.values()), self._clock.now(), tolerance)
+        if seen.looked_at >= LEAST_JUDGED and seen.unused > seen.looked_at / 2:
+            logger.warning("grants.unused", looked_at=seen.looked_at, unused=seen.unused)
+            self._hold()
+
+    def _hold(self) -> None:
+        self._not_before = max(self._not_before, self._clock.now() + HOLD)
+
+    async def _watch_clock(self) -> None:
+        """A step of the database's clock: stop for a lease and the longest window, then start from the rows again."""
+        async with self._database.connect() as connection:
+            await self._clock.measure(connection)
+        if self._clock.steps != self._steps:
+            self._steps = self._clock.steps
+            logger.warning("clock.stepped")
+            pause = round(self._runtime.settings.lease_seconds * SECOND) + LONGEST_WINDOW
+            self._not_before = self._clock.now() + pause
+            self._board = Board(self._runtime.settings)
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,77 @@
+"""Asks providers about attempts nobody has reported on, and gives up on those past their horizon.
+
+Time alone never says that nothing was sent: only evidence, or the longest an attempt may take, closes one.
+"""
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.attempt import Report, Source, instant
+from domain.outcome import FINAL_STATUSES, Outcome
+from domain.recording import OUTCOME_UNKNOWN
+from infra.connections import http
+from infra.connections.transport import Exchange, NotSent, Transport, UnreachableError
+from infra.db import attempts
+from infra.db.attempts import Overdue
+from workers.dialer.routes import Route, Routes
+from workers.recorder import Recorder, rules
+from workers.runtime import Runtime, required
+
+logger = structlog.get_logger()
+
+MOST_AT_ONCE = 100
+
+
+class Reconciler:
+    def __init__(self, runtime: Runtime) -> None:
+        settings = runtime.settings
+        self._runtime = runtime
+        self._rules = rules(settings)
+        self._routes = Routes(required(settings.encryption_key, "OUTDIAL_ENCRYPTION_KEY"))
+        self._recorder = Recorder(runtime)
+        self._transport = Transport(
+            connect_seconds=settings.connect_timeout_seconds,
+            request_seconds=settings.request_timeout_seconds,
+            private_allowed=settings.allow_private_urls,
+        )
+
+    async def reconcile(self) -> None:
+        """One round: look up what is overdue, all at once, and record what was learned."""
+        async with self._runtime.database.begin() as connection:
+            found = await self._take(connection)
+        if found:
+            logger.info("attempts.looked_up", attempts=len(found))
+            await asyncio.gather(*(self._look_up(one) for one in found))
+
+    def close(self) -> None:
+        self._transport.close()
+
+    async def _take(self, connection: AsyncConnection) -> list[Overdue]:
+        ladder = self._runtime.settings.look_up_seconds
+        found = await attempts.overdue(connection, ladder=ladder, most=MOST_AT_ONCE)
+        await self._routes.refresh(connection, {one.connection_id for one in found})
+        return found
+
+    async def _look_up(self, overdue: Overdue) -> None:
+        route = self._routes.of(overdue.connection_id)
+        exchange = await self._ask(overdue.attempt_id, route) if route else NotSent("connection_gone")
+        report = http.looked_up(overdue.attempt_id, exchange, self._runtime.clock.now())
+        await self._recorder.record(self._at_the_horizon(overdue, report))
+
+    async def _ask(self, attempt_id: int, route: Route) -> Exchange:
+        clock = self._runtime.clock
+        try:
+            line = await self._transport.borrow(route.credentials.address)
+        except UnreachableError as error:
+            return NotSent(str(error), unreachable=True)
+        return await line.send(http.asking(attempt_id, route.credentials, clock.now()), clock.now)
+
+    def _at_the_horizon(self, overdue: Overdue, report: Report) -> Report:
+        """Past the longest an attempt may take, what is still no outcome becomes `internal_error`."""
+        now = instant(self._runtime.clock.now())
+        if report.status in FINAL_STATUSES or now - overdue.claimed_at < self._rules.longest_attempt:
+            return report
+        return replace(report, status=Outcome.INTERNAL_ERROR, source=Source.REAPER, reason=OUTCOME_UNKNOWN, at=now)
