@@ -1,0 +1,217 @@
+r"""A cohort's file: from bytes to records, page by page, and from records back to CSV.
+
+A file is cut into physical lines at `\n`, `\r\n` and `\r`; a record is one line, or several when a quoted cell spans
+them. The cursor stands in front of a record, always, so that pages of any size give the same records. No line is
+ever lost: a record whose quotes do not match rejects its first line alone, and reading goes on at the line after it;
+a record with bytes that are not UTF-8, or with a NUL, is rejected alone. Only what the first 64 KiB show to be no
+CSV text, and a line without an end in sight, fails the file as a whole.
+"""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import orjson
+
+from domain.cohort import Layout, UnreadableError
+
+HEAD_BYTES = 64 * 1024
+LONGEST_RECORD_BYTES = 4 * 1024 * 1024
+DELIMITERS = (",", ";", "\t", "|")
+
+NOT_TEXT = "not_text"
+MALFORMED_QUOTES = "malformed_quotes"
+ROW_TOO_LONG = "row_too_long"
+
+# What a file that is no CSV text begins with, and what it is.
+_FOREIGN: dict[bytes, str] = {
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"PK\x03\x04": "an Excel workbook or a zip archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"\x1f\x8b": "compressed with gzip",
+    b"%PDF": "a PDF document",
+}
+_WAY_OUT = "save it as CSV in UTF-8 and upload it again"
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_CUT_OFF = "unexpected end of data"
+_OVERLONG = "field larger than field limit"
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_PLAIN_NUMBER = re.compile(r"[+-]?[0-9.]+\Z")
+
+
+class Record(NamedTuple):
+    """A row as it stands in the file: the physical line it begins at, from 1, and why it cannot be used, if so."""
+
+    line: int
+    cells: list[str]
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The complete records of a buffer, and how far they reach."""
+
+    records: list[Record]
+    bytes_read: int
+    lines_read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What the head of a file told, and where its rows begin."""
+
+    layout: Layout
+    bytes_read: int
+    lines_read: int
+
+
+def open_csv(head: bytes, *, is_whole: bool, max_columns: int) -> Opening:
+    """Judge a file by its first 64 KiB; UnreadableError when it is no CSV text, or its header cannot be used."""
+    _refuse_foreign(head, is_whole=is_whole)
+    start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    lines = _lines(head[start:], ends_file=is_whole)
+    blank = next((index for index, line in enumerate(lines) if line.strip(b"\r\n")), len(lines))
+    if blank == len(lines):
+        raise UnreadableError("the file has no header line in its first 64 KiB", "let its first line name the columns")
+    header, delimiter, used = _header(lines[blank:])
+    if len(header) > max_columns:
+        raise UnreadableError(f"the header has {len(header)} columns; at most {max_columns} are read", "leave some out")
+    read = blank + used
+    return Opening(Layout(delimiter=delimiter, header=tuple(header)), start + sum(map(len, lines[:read])), read)
+
+
+def read_csv(buffer: bytes, delimiter: str, first_line: int, *, ends_file: bool, is_full: bool) -> Page:
+    """The complete records of a buffer that begins where a record does.
+
+    Args:
+        buffer: bytes from the cursor on.
+        delimiter: the file's.
+        first_line: the number of the buffer's first line.
+        ends_file: nothing follows the buffer.
+        is_full: the buffer is as long as a record may be. When it is neither and no record is complete in it,
+            `bytes_read` is 0: read again, with a longer one.
+    """
+    lines = _lines(buffer, ends_file=ends_file)
+    texts = [line.decode(errors="surrogateescape") for line in lines]
+    records: list[Record] = []
+    start = 0
+    while start < len(texts):
+        start, error = _read_well_formed(texts, start, delimiter, first_line, records)
+        if error is None:
+            break
+        if not ends_file and _is_cut_off(error) and (start > 0 or not is_full):
+            break
+        records.append(Record(first_line + start, [texts[start].rstrip("\r\n")], _fault(error, texts[start])))
+        start += 1
+    if not _is_clean(buffer):
+        records = [_cleaned(record) for record in records]
+    return Page(records, sum(map(len, lines[:start])), start)
+
+
+def read_json_lines(buffer: bytes, columns: Sequence[str], first_line: int) -> Page:
+    """The users of a buffer of JSON lines as records of these columns; objects stay JSON."""
+    lines = buffer[: buffer.rfind(b"\n") + 1].splitlines(keepends=True)
+    records = [Record(first_line + place, _user_cells(line, columns)) for place, line in enumerate(lines)]
+    return Page(records, sum(map(len, lines)), len(lines))
+
+
+def to_csv(rows: Iterable[Sequence[str]]) -> bytes:
+    """CSV of rows; a cell that a spreadsheet would run as a formula begins with `'`."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows([_harmless(cell) for cell in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def _lines(buffer: bytes, *, ends_file: bool) -> list[bytes]:
+    """The physical lines whose end is certain; a carriage return that ends the buffer may be half an end."""
+    lines = buffer.splitlines(keepends=True)
+    if lines and not ends_file and not lines[-1].endswith(b"\n"):
+        lines.pop()
+    return lines
+
+
+def _read_well_formed(
+    texts: list[str], start: int, delimiter: str, first_line: int, records: list[Record]
+) -> tuple[int, csv.Error | None]:
+    """Append records from line `start` on until one is malformed; where that one begins, and what was wrong."""
+    begin = start
+    reader = csv.reader(texts[start:] if start else texts, delimiter=delimiter, strict=True)
+    try:
+        for cells in reader:
+            if cells:
+                records.append(Record(first_line + begin, cells))
+            begin = start + reader.line_num
+    except csv.Error as error:
+        return begin, error
+    return begin, None
+
+
+def _is_cut_off(error: csv.Error) -> bool:
+    return _CUT_OFF in str(error)
+
+
+def _fault(error: csv.Error, line: str) -> str:
+    """A cell beyond the parser's limit is too long when one line holds it; else it is a quote that never closes."""
+    overlong = _OVERLONG in str(error) and len(line) > csv.field_size_limit()
+    return ROW_TOO_LONG if overlong else MALFORMED_QUOTES
+
+
+def _is_clean(buffer: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(buffer)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in buffer
+
+
+def _cleaned(record: Record) -> Record:
+    """The record in characters that can be stored; at fault when it needed that."""
+    if not any(_UNSTORABLE.search(cell) for cell in record.cells):
+        return record
+    return Record(record.line, [_UNSTORABLE.sub("\ufffd", cell) for cell in record.cells], NOT_TEXT)
+
+
+def _refuse_foreign(head: bytes, *, is_whole: bool) -> None:
+    for beginning, what in _FOREIGN.items():
+        if head.startswith(beginning):
+            raise UnreadableError(f"the file is {what}, not CSV text", _WAY_OUT)
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head, final=is_whole)
+    except UnicodeDecodeError as error:
+        line = head.count(b"\n", 0, error.start) + 1
+        raise UnreadableError(f"the file is not UTF-8 text: line {line} has bytes that are none", _WAY_OUT) from None
+    if "\0" in text:
+        raise UnreadableError("the file is not text: it has NUL bytes", _WAY_OUT)
+
+
+def _header(lines: list[bytes]) -> tuple[list[str], str, int]:
+    """The header, its delimiter and how many lines it takes: of the delimiters the one that finds most columns."""
+    texts = [line.decode() for line in lines]
+    found = [(*header, delimiter) for delimiter in DELIMITERS if (header := _first_record(texts, delimiter))]
+    if not found:
+        raise UnreadableError("the header has quotes that do not match", "correct its first line")
+    cells, used, delimiter = max(found, key=lambda one: len(one[0]))
+    return cells, delimiter, used
+
+
+def _first_record(texts: list[str], delimiter: str) -> tuple[list[str], int] | None:
+    reader = csv.reader(texts, delimiter=delimiter, strict=True)
+    try:
+        return next(reader), reader.line_num
+    except csv.Error:
+        return None
+
+
+def _user_cells(line: bytes, columns: Sequence[str]) -> list[str]:
+    user = orjson.loads(line)
+    values = (user.get(column) for column in columns)
+    return [orjson.dumps(value).decode() if isinstance(value, dict) else value or "" for value in values]
+
+
+def _harmless(cell: str) -> str:
+    return f"'{cell}" if _FORMULA.match(cell) and not _PLAIN_NUMBER.match(cell) else cell

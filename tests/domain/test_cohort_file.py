@@ -1,0 +1,188 @@
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.cohort import UnreadableError, Users
+from domain.cohort_file import (
+    LONGEST_RECORD_BYTES,
+    MALFORMED_QUOTES,
+    NOT_TEXT,
+    ROW_TOO_LONG,
+    Opening,
+    Page,
+    Record,
+    open_csv,
+    read_csv,
+    read_json_lines,
+    to_csv,
+)
+
+BIG5 = "phone,name\r\n+14155550133,陳\r\n".encode("big5")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_the_one_that_finds_most_columns(delimiter: str) -> None:
+    assert opened(delimiter.join(["phone", "a,b", "c", "d"]).encode()).layout.delimiter == delimiter
+
+
+def test_a_byte_order_mark_and_blank_lines_stand_before_the_header() -> None:
+    opening = opened(b'\xef\xbb\xbf\r\n"Phone\r\nnumber",name\r\n+14155550133,Ann\r\n')
+
+    assert opening.layout.header == ("Phone\r\nnumber", "name")
+    assert (opening.bytes_read, opening.lines_read) == (27, 3)
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        (b"", "no header"),
+        (b"\r\n\r\n", "no header"),
+        ("phone\n1".encode("utf-16"), "UTF-16"),
+        ("phone\n1".encode("utf-16-le"), "NUL"),
+        ("phone,ville\n1,Orléans\n".encode("latin-1"), "line 2 has bytes that are none"),
+        (BIG5, "line 2"),
+        (b"\x1f\x8b\x08\0\0", "gzip"),
+        (b"PK\x03\x04zip", "Excel"),
+        (b"%PDF-1.7", "PDF"),
+        (bytes(range(256)), "not UTF-8"),
+        (b'"phone\n', "quotes"),
+        (b",".join(b"c%d" % n for n in range(101)), "101 columns"),
+    ],
+)
+def test_a_file_that_is_no_csv_text_is_refused_with_what_it_is(head: bytes, told: str) -> None:
+    with pytest.raises(UnreadableError) as refused:
+        opened(head)
+
+    assert told in refused.value.message
+
+
+def test_a_character_cut_by_the_end_of_the_head_is_no_fault() -> None:
+    head = "phone,näme\n".encode() + "é".encode()[:1]
+
+    assert open_csv(head, is_whole=False, max_columns=2).layout.header == ("phone", "näme")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a,b\nc,d\n", [(2, ["a", "b"]), (3, ["c", "d"])]),
+        ("a,b\r\n\r\n\nc,d", [(2, ["a", "b"]), (5, ["c", "d"])]),  # only lines that are empty are skipped
+        (",\n \n", [(2, ["", ""]), (3, [" "])]),
+        ("a\rb\r", [(2, ["a"]), (3, ["b"])]),
+        ('"a\r\n""x""",b\nc,d\n', [(2, ['a\r\n"x"', "b"]), (4, ["c", "d"])]),
+        ('é,"\n\n",ü\nc\n', [(2, ["é", "\n\n", "ü"]), (5, ["c"])]),
+        ("a,\u2028b\x0b\x1c\nc\n", [(2, ["a", "\u2028b\x0b\x1c"]), (3, ["c"])]),  # no line ends to CSV
+    ],
+)
+def test_records_are_numbered_by_the_line_they_begin_at(text: str, expected: list[tuple[int, list[str]]]) -> None:
+    page = whole(text.encode())
+
+    assert [(record.line, record.cells) for record in page.records] == expected
+    assert page.bytes_read == len(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b'a,"b\nc,d\ne,f\n', [(2, MALFORMED_QUOTES), (3, None), (4, None)]),  # never closed
+        (b'a,"b\nc,d\n"e",f\n', [(2, MALFORMED_QUOTES), (3, None), (4, None)]),  # closed by another cell's quote
+        (b'a,"b"x\nc,d\n', [(2, MALFORMED_QUOTES), (3, None)]),
+        (b"a,\xff\nc,d\n", [(2, NOT_TEXT), (3, None)]),
+        (b"a,\0\nc,d\n", [(2, NOT_TEXT), (3, None)]),
+        (b"a," + b"x" * 200_000 + b"\nc,d\n", [(2, ROW_TOO_LONG), (3, None)]),
+        (b'a,"' + b"x\n" * 100_000 + b"c,d\n", [(2, MALFORMED_QUOTES), *((3 + n, None) for n in range(100_000))]),
+    ],
+)
+def test_a_broken_record_is_rejected_and_no_line_after_it_is_lost(
+    text: bytes, expected: list[tuple[int, str | None]]
+) -> None:
+    assert [(record.line, record.fault) for record in whole(text).records][: len(expected)] == expected
+
+
+def test_bytes_that_are_not_text_are_kept_as_replacements() -> None:
+    assert whole(b"a\xffb,\0\n").records == [Record(2, ["a\ufffdb", "\ufffd"], NOT_TEXT)]
+
+
+def test_a_page_ends_before_a_record_that_may_go_on() -> None:
+    text = b'a,b\nc,"d\n'
+
+    page = read_csv(text, ",", 2, ends_file=False, is_full=False)
+
+    assert (page.records, page.bytes_read, page.lines_read) == ([Record(2, ["a", "b"])], 4, 1)
+
+
+def test_a_buffer_without_a_complete_record_asks_for_a_longer_one() -> None:
+    assert read_csv(b'a,"b\n', ",", 2, ends_file=False, is_full=False).bytes_read == 0
+
+
+def test_in_a_full_buffer_only_the_first_record_is_given_up() -> None:
+    page = read_csv(b'a,"b\n' + b'c,d\ne,"f\n', ",", 2, ends_file=False, is_full=True)
+
+    assert [(record.line, record.fault) for record in page.records] == [(2, MALFORMED_QUOTES), (3, None)]
+
+
+@given(
+    text=st.text(alphabet='ab,"\r\né;\0\ud800', max_size=120).map(lambda text: text.encode(errors="surrogatepass")),
+    size=st.integers(min_value=1, max_value=40),
+)
+def test_pages_of_any_size_give_the_same_records(text: bytes, size: int) -> None:
+    assert by_pages(text, size) == whole(text).records
+
+
+@given(st.lists(st.lists(st.text(alphabet='ab,"\r\né', max_size=5), min_size=2, max_size=3), max_size=20))
+def test_what_a_csv_writer_wrote_is_read_back(rows: list[list[str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+
+    assert [record.cells for record in whole(text.getvalue().encode()).records] == rows
+
+
+def test_users_are_read_back_as_rows() -> None:
+    users = Users.model_validate({"name": "L", "users": [{"phone_number": "1", "variables": {"a": 1}}, {}]}).users
+    lines = b"".join(user.model_dump_json().encode() + b"\n" for user in users)
+
+    page = read_json_lines(lines + b'{"phone', ("phone_number", "timezone", "variables"), 1)
+
+    assert page == Page([Record(1, ["1", "", '{"a":1}']), Record(2, ["", "", "{}"])], len(lines), 2)
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("+14155550133", "+14155550133"),  # a number is no formula
+        ("-7.5", "-7.5"),
+        ("a=b", "a=b"),
+    ],
+)
+def test_formulas_are_written_as_text(cell: str, written: str) -> None:
+    assert to_csv([[cell, "x"]]).decode() == f"{written},x\r\n"
+
+
+def opened(head: bytes) -> Opening:
+    return open_csv(head, is_whole=True, max_columns=100)
+
+
+def whole(text: bytes) -> Page:
+    return read_csv(text, ",", 2, ends_file=True, is_full=False)
+
+
+def by_pages(text: bytes, size: int) -> list[Record]:
+    """The records by buffers of this many bytes, longer ones only when a record asks for it."""
+    records: list[Record] = []
+    cursor, line = 0, 2
+    while cursor < len(text):
+        page = read_csv(text[cursor : cursor + size], ",", line, ends_file=cursor + size >= len(text), is_full=False)
+        if page.bytes_read == 0:
+            longer = text[cursor : cursor + LONGEST_RECORD_BYTES]
+            page = read_csv(longer, ",", line, ends_file=True, is_full=True)
+        records += page.records
+        cursor, line = cursor + page.bytes_read, line + page.lines_read
+    return records
