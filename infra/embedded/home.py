@@ -13,7 +13,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from domain.errors import ConfigurationError
@@ -72,12 +72,12 @@ def held(lock: Path) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def held_in_time(lock: Path, seconds: float) -> Iterator[bool]:
-    """Like `held`, but waits for whoever holds the lock."""
+def held_in_time(lock: Path, seconds: float, give_up: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+    """Like `held`, but waits for whoever holds the lock, unless it is time to give up."""
     deadline = time.monotonic() + seconds
     while True:
         with held(lock) as taken:
-            if taken or time.monotonic() > deadline:
+            if taken or time.monotonic() > deadline or give_up():
                 yield taken
                 return
         time.sleep(POLL_SECONDS)

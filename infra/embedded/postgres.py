@@ -124,7 +124,7 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         """Disconnect everybody, write out what is in memory, end."""
         if self.child is not None:
-            process.stop(self.child, *STOP_STEPS)
+            process.stop([self.child], *STOP_STEPS)
             self.child = None
 
     def _places(self) -> dict[str, str]:

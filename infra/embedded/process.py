@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -17,6 +19,8 @@ import orjson
 import psutil
 
 LAUNCH = Path(__file__).with_name("launch.py")
+Step = tuple[signal.Signals, float]
+
 NOTICE_SECONDS = 0.5
 LEAVE_SECONDS = 2.0
 
@@ -58,14 +62,16 @@ def start(
         )
 
 
-def stop(child: subprocess.Popen[bytes], *steps: tuple[signal.Signals, float]) -> None:
-    """Signal a child more and more firmly, waiting the given seconds after each signal; the last is SIGKILL."""
+def stop(children: Sequence[subprocess.Popen[bytes]], *steps: Step) -> None:
+    """Signal children more and more firmly, waiting for all of them after each signal; the last is SIGKILL."""
     for number, seconds in (*steps, (signal.SIGKILL, LEAVE_SECONDS)):
-        if child.poll() is not None:
-            return
-        child.send_signal(number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(seconds)
+        living = [child for child in children if child.poll() is None]
+        deadline = time.monotonic() + seconds
+        for child in living:
+            child.send_signal(number)
+        for child in living:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(deadline - time.monotonic(), 0.0))
 
 
 def end_leftovers(folder: Path, program: str) -> None:

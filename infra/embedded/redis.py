@@ -17,7 +17,7 @@ from infra.embedded import home as homes
 from infra.embedded import process
 
 START_SECONDS = 20.0
-STOP_STEPS = ((signal.SIGTERM, 2.0),)
+STOP_STEPS = ((signal.SIGTERM, 1.0),)
 OPTIONS = ["--port", "0", "--unixsocketperm", "700", "--save", "", "--appendonly", "no"]
 POLICY = ["--maxmemory-policy", "noeviction", "--daemonize", "no"]
 
@@ -86,7 +86,7 @@ class EmbeddedRedis:
 
     def stop(self) -> None:
         if self.child is not None:
-            process.stop(self.child, *STOP_STEPS)
+            process.stop([self.child], *STOP_STEPS)
             self.child = None
 
 

@@ -1,4 +1,4 @@
-"""The secrets of an installation on one machine, made once: what signs tokens and what encrypts stored secrets."""
+"""The secrets of an installation on one machine, made once: for tokens, stored secrets and the simulator."""
 
 import contextlib
 import os
@@ -19,9 +19,10 @@ class Secrets(BaseModel):
 
     jwt_secret: SecretStr
     encryption_key: SecretStr
+    simulator_secret: SecretStr
 
 
-def installed_secrets(home: Path) -> Secrets:
+def installed(home: Path) -> Secrets:
     """The secrets in `home/secrets.json`, readable by its owner only; made the first time."""
     path = home / FILE
     if not path.exists():
@@ -43,7 +44,11 @@ def _make(path: Path) -> None:
     """Whoever links first wins, so two processes that start at once agree."""
     mine = path.with_name(f".{FILE}.{os.getpid()}")
     mine.unlink(missing_ok=True)
-    fresh = {"jwt_secret": secrets.token_urlsafe(48), "encryption_key": new_encryption_key()}
+    fresh = {
+        "jwt_secret": secrets.token_urlsafe(48),
+        "encryption_key": new_encryption_key(),
+        "simulator_secret": secrets.token_urlsafe(24),
+    }
     with os.fdopen(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(orjson.dumps(fresh))
         file.flush()

@@ -55,13 +55,11 @@ def started(home: Path, *, durable: bool = True) -> Iterator[Stores]:
 
 @contextmanager
 def owned(home: Path) -> Iterator[None]:
-    """Be the one `outdial up` of a home, and the one that starts its stores."""
-    with homes.held(home / UP_LOCK) as up:
-        if not up:
+    """Be the one `outdial up` of a home. A command that has started the stores for itself is waited for."""
+    with homes.held_in_time(home / STORES_LOCK, WAIT_SECONDS, give_up=lambda: _is_up(home)) as mine:
+        if not mine:
             raise ConflictError(f"`outdial up` runs already on {home}", "stop it first, or choose another --home")
-        with homes.held_in_time(home / STORES_LOCK, WAIT_SECONDS) as mine:
-            if not mine:
-                raise ConflictError(f"another command is using the stores of {home}", "wait for it to end")
+        with homes.held_in_time(home / UP_LOCK, 1.0):
             yield
 
 

@@ -1,0 +1,55 @@
+"""The settings of a home completed: embedded stores where no URL is given, secrets of its own where none are set."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.errors import ConfigurationError
+from infra.db.engine import create_engine, migrate
+from infra.embedded import secrets
+from infra.embedded.home import prepare
+from infra.embedded.stores import stores
+from infra.settings import Settings
+
+
+@contextmanager
+def with_stores(settings: Settings) -> Iterator[Settings]:
+    """Settings that name their stores. Embedded ones run until the block ends, migrated."""
+    if settings.database_url is not None:
+        yield settings
+        return
+    with stores(settings.home) as embedded:
+        asyncio.run(migrate_database(embedded.database_url))
+        yield settings.model_copy(
+            update={
+                "database_url": SecretStr(embedded.database_url),
+                "redis_url": settings.redis_url or SecretStr(embedded.redis_url),
+            }
+        )
+
+
+def with_secrets(settings: Settings) -> Settings:
+    """Settings with the home's secrets where the environment has none."""
+    own = secrets.installed(prepare(settings.home))
+    return settings.model_copy(
+        update={
+            "jwt_secret": settings.jwt_secret or own.jwt_secret,
+            "encryption_key": settings.encryption_key or own.encryption_key,
+        }
+    )
+
+
+async def migrate_database(url: str) -> None:
+    """Bring the schema to the newest version; ConfigurationError when the database does not answer."""
+    engine = create_engine(url)
+    try:
+        await migrate(engine)
+    except (OSError, SQLAlchemyError) as error:
+        raise ConfigurationError(
+            f"the database cannot be migrated ({type(error).__name__})", "check that it runs and OUTDIAL_DATABASE_URL"
+        ) from error
+    finally:
+        await engine.dispose()
