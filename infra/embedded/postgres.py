@@ -70,17 +70,15 @@ class EmbeddedPostgres:
     home: Path
     durable: bool = True
     child: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    sockets: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.home = homes.prepare(self.home)
+        self.sockets = homes.socket_folder(self.home, "postgres", owner())
 
     @property
     def data(self) -> Path:
         return self.home / "postgres"
-
-    @property
-    def sockets(self) -> Path:
-        return homes.socket_folder(self.home, "postgres", owner())
 
     @property
     def url(self) -> str:

@@ -26,17 +26,15 @@ POLICY = ["--maxmemory-policy", "noeviction", "--daemonize", "no"]
 class EmbeddedRedis:
     home: Path
     child: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    socket: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.home = homes.prepare(self.home)
+        self.socket = homes.socket_folder(self.home, "redis") / "redis.sock"
 
     @property
     def data(self) -> Path:
         return self.home / "redis"
-
-    @property
-    def socket(self) -> Path:
-        return homes.socket_folder(self.home, "redis") / "redis.sock"
 
     @property
     def url(self) -> str:
