@@ -1,9 +1,10 @@
 """Which addresses an installation that serves strangers may be told to call: public ones, by https."""
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
 PRIVATE_ENDINGS = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
+TUNNELS = tuple(map(ip_network, ("64:ff9b::/96", "2002::/16", "::ffff:0:0/96")))
 
 
 def url_problem(url: str) -> str | None:
@@ -20,11 +21,19 @@ def url_problem(url: str) -> str | None:
     return None
 
 
+def is_public_address(host: str) -> bool:
+    """Whether this IP address is public; forms of IPv6 that carry an IPv4 address are refused whatever they carry."""
+    address = ip_address(host)
+    if isinstance(address, IPv6Address) and any(address in tunnel for tunnel in TUNNELS):
+        return False
+    return address.is_global and not address.is_multicast
+
+
 def _is_public(host: str) -> bool:
     if host == "localhost" or host.endswith(PRIVATE_ENDINGS):
         return False
     try:
-        return ip_address(host).is_global
+        return is_public_address(host)
     except ValueError:
         return "." in host and not _is_number(host.rsplit(".", 1)[-1])
 

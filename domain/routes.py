@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from domain.campaign import CampaignSpec, Channel, ConnectionConfig
 from domain.errors import Detail
+from domain.phone import mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +39,5 @@ def _problems(config: ConnectionConfig, carrier: Carrier | None, channel: Channe
         if number not in carrier.phone_numbers:
             yield Detail(
                 f"{place}.phone_numbers.{number_index}",
-                f"…{number[-2:]} is not a number of connection {config.connection_id}",
+                f"{mask(number)} is not a number of connection {config.connection_id}",
             )

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from domain.errors import Detail, InvalidError
+from domain.phone import mask_in
 
 WHOLE = "body"
 _LONGEST_ECHO = 60
@@ -85,5 +86,5 @@ def _told(error: Mapping[str, Any]) -> str:
 
 
 def _echo(value: str | float) -> str:
-    shown = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    shown = repr(mask_in(value)) if isinstance(value, str) else str(value).lower()
     return shown if len(shown) <= _LONGEST_ECHO else f"{shown[:_LONGEST_ECHO]}…"

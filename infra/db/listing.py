@@ -1,7 +1,7 @@
 """Pages of lists: what a caller may ask for, and the fragments of SQL that answer it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -16,6 +16,9 @@ class Page:
     sort_by: str = "created_at"
     descending: bool = True
     search: str | None = None
+
+    def by(self, column: str) -> "Page":
+        return replace(self, sort_by=column)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,70 @@
+"""The outermost layer: no body larger than its path allows gets in, and no crash gets out without the one body."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from workers.web.errors import TooLargeError, crashed, error_response
+
+MOST_JSON_BYTES = 1024 * 1024
+MOST_CALLBACK_BYTES = 64 * 1024
+MULTIPART_EXTRA_BYTES = 1024 * 1024
+UPLOAD_ENDING = "/cohorts/upload"
+CALLBACKS = "/api/callbacks/"
+
+
+class Boundary:
+    """ASGI middleware. Sizes are counted as the body arrives, whatever Content-Length says."""
+
+    def __init__(self, app: ASGIApp, most_upload_bytes: int) -> None:
+        self._app = app
+        self._most_upload_bytes = most_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._limit(scope["path"])
+        if _announced(scope) > limit:
+            refusal = TooLargeError(limit)
+            await error_response(refusal.status_code, refusal.detail, "send less")(scope, receive, send)
+            return
+        await self._guarded(scope, _bounded(receive, limit), send)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a crash, unless the answer has begun: then breaking it off is the only truth left."""
+        begun = False
+
+        async def noticing(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noticing)
+        except Exception as error:
+            if begun:
+                raise
+            await crashed(error)(scope, receive, send)
+
+    def _limit(self, path: str) -> int:
+        if path.startswith(CALLBACKS):
+            return MOST_CALLBACK_BYTES
+        return self._most_upload_bytes + MULTIPART_EXTRA_BYTES if path.endswith(UPLOAD_ENDING) else MOST_JSON_BYTES
+
+
+def _announced(scope: Scope) -> int:
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    return int(length) if length.isdigit() else 0
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > limit:
+            raise TooLargeError(limit)
+        return message
+
+    return counted

@@ -1,0 +1,135 @@
+"""`POST /api/callbacks/{connection_id}`: what a provider reports, believed by its signature only.
+
+A plain route beside the framework's, because callbacks come at a multiple of the dial rate. 204 means committed.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from domain.attempt import Report, Source, instant
+from domain.campaign import Instant, RowId
+from domain.errors import NotFoundError
+from domain.outcome import Outcome
+from domain.recording import ABSENT, ACCEPTED, UNKNOWN
+from domain.validation import invalid
+from infra.crypto import SIGNATURE_HEADER, is_signed
+from infra.db import connections
+from infra.db.engine import autocommit
+from workers.runtime import Runtime, required
+from workers.web.auth import GREATEST_ID
+from workers.web.errors import UnauthenticatedError
+
+SECOND = 1_000_000
+SECRETS_FRESH_SECONDS = 5.0
+SECRETS_READ_AGAIN_SECONDS = 1.0
+MOST_SECRETS = 10_000
+LONGEST_DURATION_SECONDS = 10**7
+
+# The recorder's own words. From a provider they are words like any other it does not know.
+OURS = frozenset({ACCEPTED, UNKNOWN, ABSENT, Outcome.VOID, Outcome.INTERNAL_ERROR})
+
+Record = Callable[[Report, int], Awaitable[bool]]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"\A[^\x00]*\z")]
+Reference = Annotated[str, StringConstraints(max_length=500, pattern=r"\A[^\x00]*\z")]
+
+
+class Callback(BaseModel):
+    """A provider's report; keys we do not know are none of our business."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+    attempt_id: RowId
+    status: Word
+    duration_seconds: Annotated[float, Field(ge=0, le=LONGEST_DURATION_SECONDS)] | None = None
+    ref: Reference | None = None
+    answered_by: Word | None = None
+    occurred_at: Instant | None = None
+
+    def report(self, now: datetime) -> Report:
+        """Nothing happens later than now, whatever a provider's clock says."""
+        return Report(
+            attempt_id=self.attempt_id,
+            status=f"provider:{self.status}" if self.status in OURS else self.status,
+            source=Source.CALLBACK,
+            at=min(self.occurred_at or now, now),
+            duration_seconds=self.duration_seconds,
+            ref=self.ref,
+            answered_by=self.answered_by,
+        )
+
+
+def route(runtime: Runtime, record: Record) -> Route:
+    """The route; `record` returns after the commit, False when the connection has no such attempt."""
+    secrets = Secrets(runtime)
+
+    async def callback(request: Request) -> Response:
+        connection_id = int(request.path_params["connection_id"])
+        body = await request.body()
+        await _verify(secrets, connection_id, body, request.headers.get(SIGNATURE_HEADER, ""))
+        said = _parsed(body)
+        if not await record(said.report(instant(runtime.clock.now())), connection_id):
+            raise NotFoundError(
+                f"connection {connection_id} has no attempt {said.attempt_id}",
+                "report to the callback_url you were given",
+            )
+        return Response(status_code=204)
+
+    return Route("/api/callbacks/{connection_id:int}", callback, methods=["POST"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    secret: str | None
+    read_at: float
+
+
+class Secrets:
+    """Connections' secrets in memory, as old as a few seconds."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._key = required(runtime.settings.encryption_key, "OUTDIAL_ENCRYPTION_KEY")
+        self._known: dict[int, _Known] = {}
+
+    async def signed(self, connection_id: int, body: bytes, header: str) -> bool:
+        """Whether this connection signed the body. A failure is judged again by a secret that may just have changed."""
+        if await self._signed(connection_id, body, header, SECRETS_FRESH_SECONDS):
+            return True
+        return await self._signed(connection_id, body, header, SECRETS_READ_AGAIN_SECONDS)
+
+    async def _signed(self, connection_id: int, body: bytes, header: str, fresh_seconds: float) -> bool:
+        known = self._known.get(connection_id)
+        if known is None or monotonic() - known.read_at > fresh_seconds:
+            known = await self._read(connection_id)
+        now = self._runtime.clock.now() / SECOND
+        return known.secret is not None and is_signed(known.secret, body, header, now)
+
+    async def _read(self, connection_id: int) -> _Known:
+        async with autocommit(self._runtime.database).connect() as connection:
+            known = _Known(await connections.secret(connection, self._key, connection_id), monotonic())
+        if len(self._known) >= MOST_SECRETS:
+            self._known.clear()
+        self._known[connection_id] = known
+        return known
+
+
+async def _verify(secrets: Secrets, connection_id: int, body: bytes, header: str) -> None:
+    if connection_id > GREATEST_ID or not await secrets.signed(connection_id, body, header):
+        raise UnauthenticatedError(
+            "the signature does not verify", f"sign the body as sent, within 300 s, in {SIGNATURE_HEADER}"
+        )
+
+
+def _parsed(body: bytes) -> Callback:
+    try:
+        return Callback.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid(error, {}) from None

@@ -1,0 +1,122 @@
+"""How a campaign is shown: as a summary, with its capacity, and whole with its live counts."""
+
+from datetime import datetime
+from typing import Any
+
+from domain.allowed_schedule import AllowedSchedule
+from domain.campaign import LONGEST_LENGTH, AppConfig, Channel, Status
+from domain.capacity import capacity
+from domain.contact import OPEN_STATES, ContactState
+from infra.db.campaigns import Campaign
+from infra.db.counts import Counts
+from workers.web.answers import Answer, Millis
+
+
+class Summary(Answer):
+    name: str
+    campaign_id: int
+    status: Status
+    channel: Channel
+    app_id: str | None
+    app_type: str | None
+    app_version: int | None
+    description: str | None
+    created_by: str
+    created_at: Millis
+    updated_by: str
+    updated_at: Millis
+    start_timestamp: Millis | None
+    end_timestamp: Millis | None
+
+
+class CapacityAnswer(Answer):
+    max_total_attempts: int
+    window_seconds: float
+    attempts_possible: int
+    required_attempts_per_second: float | None
+    expected_end: Millis | None
+    warnings: list[str]
+
+
+class Sized(Summary):
+    capacity: CapacityAnswer
+
+
+class CountsAnswer(Answer):
+    """Every state and every outcome, those without any as 0; attempts of all runs, `open` while they have none."""
+
+    contacts: dict[ContactState, int]
+    attempts: dict[str, int]
+
+
+class Progress(Answer):
+    """`final_contacts` need no further attempt in the present run."""
+
+    total_contacts: int
+    final_contacts: int
+    percent: float
+
+
+class Whole(Sized):
+    app_config: AppConfig
+    allowed_schedule: AllowedSchedule | None
+    end_when_exhausted: bool
+    run: int
+    started_at: Millis | None
+    counts: CountsAnswer
+    progress: Progress
+
+
+def summary(campaign: Campaign) -> Summary:
+    return Summary(**_summary(campaign))
+
+
+def sized(campaign: Campaign, contacts: int, now: datetime) -> Sized:
+    return Sized(**_summary(campaign), capacity=_capacity(campaign, contacts, now))
+
+
+def whole(campaign: Campaign, counts: Counts, now: datetime) -> Whole:
+    return Whole(
+        **_summary(campaign),
+        capacity=_capacity(campaign, counts.total_contacts, now),
+        app_config=campaign.spec.app_config,
+        allowed_schedule=campaign.spec.allowed_schedule,
+        end_when_exhausted=campaign.spec.end_when_exhausted,
+        run=campaign.run,
+        started_at=campaign.started_at,
+        counts=CountsAnswer(contacts=counts.contacts, attempts=counts.attempts),
+        progress=_progress(counts),
+    )
+
+
+def _summary(campaign: Campaign) -> dict[str, Any]:
+    spec = campaign.spec
+    return {
+        "name": spec.name,
+        "campaign_id": campaign.id,
+        "status": campaign.status,
+        "channel": spec.channel,
+        "app_id": spec.app_config.app_id,
+        "app_type": spec.app_config.app_type,
+        "app_version": spec.app_config.app_version,
+        "description": spec.description,
+        "created_by": campaign.created_by,
+        "created_at": campaign.created_at,
+        "updated_by": campaign.updated_by,
+        "updated_at": campaign.updated_at,
+        "start_timestamp": campaign.start_at,
+        "end_timestamp": campaign.end_at,
+    }
+
+
+def _capacity(campaign: Campaign, contacts: int, now: datetime) -> CapacityAnswer:
+    """From its start, else from when it began, else from now; without an end it has as long as it may."""
+    start = campaign.start_at or campaign.started_at or now
+    end = campaign.end_at or start + LONGEST_LENGTH
+    return CapacityAnswer.model_validate(capacity(campaign.spec, contacts, start, end))
+
+
+def _progress(counts: Counts) -> Progress:
+    total = counts.total_contacts
+    final = sum(n for state, n in counts.contacts.items() if state not in OPEN_STATES)
+    return Progress(total_contacts=total, final_contacts=final, percent=round(100 * final / total, 2) if total else 0.0)

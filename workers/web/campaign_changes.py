@@ -1,0 +1,104 @@
+"""`/api/campaigns/{id}`: edit, pace, act. Each change locks the campaign, judges, and writes a revision."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.responses import Response
+
+from domain.campaign import Action, CampaignSpec, Rate, Status
+from domain.lifecycle import CampaignEdit, check_editable, check_not_final, edited, past_end_problems, with_rate
+from domain.spec import Spec
+from infra.db import campaigns
+from infra.db.campaigns import Campaign
+from infra.db.counts import campaign_with_counts
+from infra.queue import messages
+from workers.runtime import Runtime
+from workers.web.answers import answer
+from workers.web.asked import Expected, Id, Now, json_only
+from workers.web.auth import Caller, TheRuntime, Writer
+from workers.web.campaign_answers import Sized, Summary, sized, summary
+from workers.web.campaign_routes import check
+from workers.web.hints import hint
+
+router = APIRouter(prefix="/api/campaigns/{campaign_id:int}", tags=["campaigns"], dependencies=[Depends(json_only)])
+
+
+class StatusChange(Spec):
+    action: Literal["pause", "resume", "cancel"]
+
+
+class RateChange(Spec):
+    attempts_per_second: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Changing:
+    """Who changes which campaign when, and the versions of it they mean (`If-Match`)."""
+
+    runtime: Runtime
+    caller: Caller
+    campaign_id: int
+    expected: frozenset[int] | None
+    now: datetime
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[tuple[AsyncConnection, Campaign]]:
+        """A transaction in which the campaign is locked."""
+        async with self.runtime.database.begin() as connection:
+            organization_id = self.caller.organization_id
+            yield connection, await campaigns.lock(connection, organization_id, self.campaign_id, self.expected)
+
+
+def changing(runtime: TheRuntime, caller: Writer, campaign_id: Id, expected: Expected, now: Now) -> Changing:
+    return Changing(runtime, caller, campaign_id, expected, now)
+
+
+Change = Annotated[Changing, Depends(changing)]
+
+
+@router.patch("", response_model=Sized)
+async def edit(body: CampaignEdit, change: Change) -> Response:
+    async with change.begin() as (connection, locked):
+        check_editable(locked.status)
+        spec = edited(locked.spec, body)
+        problems = past_end_problems(spec, change.now) if "end_timestamp" in body.model_fields_set else ()
+        await check(connection, change.caller, spec, problems)
+        return await _rewritten(connection, locked, spec, change)
+
+
+@router.put("/rate", response_model=Sized)
+async def pace(body: RateChange, change: Change) -> Response:
+    """Allowed while the campaign is active: telephony errors are answered by slowing down at once."""
+    async with change.begin() as (connection, locked):
+        check_not_final(locked.status, "change the rate")
+        return await _rewritten(connection, locked, with_rate(locked.spec, body.attempts_per_second), change)
+
+
+@router.put("/status", response_model=Summary)
+async def change_status(body: StatusChange, change: Change) -> Response:
+    campaign = await _act(Action(body.action), change)
+    if campaign.status is Status.CANCELLED:
+        await hint(change.runtime.broker, messages.settle_campaign(campaign.id))
+    return answer(summary(campaign), etag=campaign.epoch)
+
+
+@router.post("/start", response_model=Summary)
+async def start(change: Change) -> Response:
+    campaign = await _act(Action.START, change)
+    return answer(summary(campaign), etag=campaign.epoch)
+
+
+async def _act(action: Action, change: Changing) -> Campaign:
+    async with change.begin() as (connection, locked):
+        return await campaigns.act(connection, locked, action, change.caller.user, change.now)
+
+
+async def _rewritten(connection: AsyncConnection, locked: Campaign, spec: CampaignSpec, change: Changing) -> Response:
+    await campaigns.edit(connection, locked, spec, change.caller.user, change.now)
+    campaign, counts = await campaign_with_counts(connection, locked.organization_id, locked.id)
+    return answer(sized(campaign, counts.total_contacts, change.now), etag=campaign.epoch)

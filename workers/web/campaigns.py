@@ -1,0 +1,55 @@
+"""`/api/campaigns`: create, list, look."""
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.responses import Response
+
+from domain.campaign import CampaignSpec, Status
+from domain.lifecycle import timing_problems
+from infra.db import campaigns
+from infra.db.counts import campaign_with_counts
+from workers.web.answers import ListAnswer, answer
+from workers.web.asked import Id, Now, Paging, json_only
+from workers.web.auth import Caller, Reader, TheRuntime, Writer
+from workers.web.campaign_answers import Sized, Summary, Whole, sized, summary, whole
+from workers.web.campaign_routes import check
+from workers.web.once import once
+
+router = APIRouter(prefix="/api/campaigns", tags=["campaigns"], dependencies=[Depends(json_only)])
+
+SortBy = Literal["campaign_id", "name", "status", "created_at", "updated_at", "start_timestamp", "end_timestamp"]
+
+
+@router.post("", status_code=201, response_model=Sized)
+async def create(request: Request, body: CampaignSpec, caller: Writer, now: Now) -> Response:
+    return await once(request, caller, now, 201, partial(_create, body, caller, now))
+
+
+@router.get("")
+async def listed(
+    runtime: TheRuntime,
+    caller: Reader,
+    page: Paging,
+    sort_by: SortBy = "created_at",
+    status: Annotated[tuple[Status, ...], Query()] = (),
+) -> ListAnswer[Summary]:
+    async with runtime.database.connect() as connection:
+        found = await campaigns.campaigns(connection, caller.organization_id, page.by(sort_by), status)
+    items = [summary(one) for one in found.items]
+    return ListAnswer[Summary](items=items, total=found.total, offset=page.offset, limit=page.limit)
+
+
+@router.get("/{campaign_id:int}", response_model=Whole)
+async def look(runtime: TheRuntime, caller: Reader, campaign_id: Id, now: Now) -> Response:
+    async with runtime.database.connect() as connection:
+        campaign, counts = await campaign_with_counts(connection, caller.organization_id, campaign_id)
+    return answer(whole(campaign, counts, now), etag=campaign.epoch)
+
+
+async def _create(body: CampaignSpec, caller: Caller, now: datetime, connection: AsyncConnection) -> Sized:
+    await check(connection, caller, body, timing_problems(body, now))
+    return sized(await campaigns.create(connection, caller.organization_id, body, caller.user, now), 0, now)

@@ -1,0 +1,158 @@
+"""The one body of every error, and the table from errors to status codes."""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+import asyncpg
+import orjson
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from domain.errors import ConflictError, Detail, InvalidError, NotFoundError, OutdialError
+from domain.lifecycle import StaleError
+from domain.validation import details, refused
+
+logger = structlog.get_logger()
+
+RETRY_AFTER_SECONDS = 2
+
+
+class UnauthenticatedError(OutdialError):
+    """Nobody we know is asking. `challenge` is the WWW-Authenticate header."""
+
+    def __init__(self, message: str, way_out: str, challenge: str | None = None) -> None:
+        super().__init__(message, way_out)
+        self.challenge = challenge
+
+
+class ForbiddenError(OutdialError):
+    pass
+
+
+class MediaTypeError(OutdialError):
+    pass
+
+
+class TooLargeError(HTTPException):
+    """Raised while a body is read, where only an HTTPException gets through."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit:,} bytes")
+
+
+STATUS: dict[type[Exception], HTTPStatus] = {
+    InvalidError: HTTPStatus.BAD_REQUEST,
+    UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    StaleError: HTTPStatus.PRECONDITION_FAILED,
+    MediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+}
+# What the framework refuses, told in our words: (message, what to do).
+TOLD: dict[int, tuple[str, str]] = {
+    HTTPStatus.BAD_REQUEST: ("the body cannot be read", "send well-formed UTF-8 JSON, or well-formed multipart"),
+    HTTPStatus.NOT_FOUND: ("there is nothing at this path", "see /api/docs"),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("this path does not take that method", "see the Allow header and /api/docs"),
+}
+# Classes of SQLSTATE that pass by themselves: connection, resources, operator intervention, lock, deadlock.
+PASSING = ("08", "53", "57", "55P03", "40")
+# Text that PostgreSQL cannot keep: the NUL character.
+UNSTORABLE = frozenset({"22021", "22P05"})
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of this application in the one body."""
+    app.add_exception_handler(OutdialError, _outdial)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    for store_error in (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        app.add_exception_handler(store_error, _store)
+
+
+def error_response(
+    status: int,
+    message: str,
+    way_out: str = "",
+    problems: Sequence[Detail] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    body: dict[str, object] = {"success": False, "message": message, "error": way_out}
+    if problems:
+        body["details"] = [{"field": problem.field, "message": problem.message} for problem in problems]
+    return Response(orjson.dumps(body), status, headers, "application/json")
+
+
+def crashed(error: Exception) -> Response:
+    """A 500 that tells nothing; the log gets the place, not the message, which may hold a person's data."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("request.crashed", error=type(error).__name__, where=where)
+    return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here", "try again, or tell us when")
+
+
+def store_away() -> Response:
+    return error_response(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "the database does not answer",
+        f"try again in {RETRY_AFTER_SECONDS} s",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the store is away or busy, rather than the request or this program wrong."""
+    if isinstance(error, OSError | PoolTimeoutError | asyncpg.InterfaceError):
+        return True
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return _sqlstate(error).startswith(PASSING)
+
+
+def _sqlstate(error: Exception) -> str:
+    return str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")
+
+
+async def _outdial(_request: Request, error: Exception) -> Response:
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
+    if status is None or not isinstance(error, OutdialError):
+        return crashed(error)
+    problems = error.details if isinstance(error, InvalidError) else ()
+    challenge = error.challenge if isinstance(error, UnauthenticatedError) else None
+    headers = {"WWW-Authenticate": challenge} if challenge else None
+    return error_response(status, error.message, error.way_out, problems, headers)
+
+
+async def _validation(_request: Request, error: Exception) -> Response:
+    """Bad input; an id in the path that cannot exist is one that does not exist."""
+    if not isinstance(error, RequestValidationError):
+        return crashed(error)
+    errors = error.errors()
+    if any(one["loc"][0] == "path" for one in errors):
+        return error_response(HTTPStatus.NOT_FOUND, *TOLD[HTTPStatus.NOT_FOUND])
+    if any(one["type"] == "json_invalid" for one in errors):
+        return error_response(HTTPStatus.BAD_REQUEST, "the body is not JSON", "send well-formed UTF-8 JSON")
+    bare = [{**one, "loc": one["loc"][1:]} for one in errors]
+    problem = refused(details(bare, error.body))
+    return error_response(HTTPStatus.BAD_REQUEST, problem.message, problem.way_out, problem.details)
+
+
+async def _http(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        return crashed(error)
+    message, way_out = TOLD.get(error.status_code, (str(error.detail), ""))
+    return error_response(error.status_code, message, way_out, headers=error.headers)
+
+
+async def _store(_request: Request, error: Exception) -> Response:
+    if is_passing(error):
+        logger.warning("store.away", error=type(error).__name__, sqlstate=_sqlstate(error))
+        return store_away()
+    if _sqlstate(error) in UNSTORABLE:
+        return error_response(HTTPStatus.BAD_REQUEST, "a text holds a NUL character", "leave \\u0000 out")
+    return crashed(error)

@@ -1,0 +1,60 @@
+"""Creating once: with an `Idempotency-Key`, a repeated request gets the first answer again."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from fastapi import Request
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.responses import Response
+
+from domain.errors import ConflictError, Detail
+from domain.validation import refused
+from infra.db import idempotency
+from infra.db.idempotency import Answered
+from workers.web.auth import Caller, runtime_of
+
+HEADER = "Idempotency-Key"
+LONGEST_KEY = 255
+JSON = "application/json"
+
+Create = Callable[[AsyncConnection], Awaitable[BaseModel]]
+
+
+async def once(
+    request: Request, caller: Caller, now: datetime, status: int, create: Create, *, body: bytes | None = None
+) -> Response:
+    """Run `create` in one transaction, together with the memory of its answer.
+
+    `body` stands for the request's body where that is not kept in memory (a digest of it).
+    """
+    key = _key(request)
+    async with runtime_of(request).database.begin() as connection:
+        if key is None:
+            return Response((await create(connection)).model_dump_json(), status, media_type=JSON)
+        fingerprint = _fingerprint(request, await request.body() if body is None else body)
+        before = await idempotency.first_answer(connection, caller.organization_id, key, now)
+        if before is not None:
+            return _again(before, fingerprint, key)
+        answered = Answered(fingerprint, status, (await create(connection)).model_dump_json())
+        await idempotency.keep(connection, caller.organization_id, key, answered, now)
+    return Response(answered.answer, status, media_type=JSON)
+
+
+def _key(request: Request) -> str | None:
+    key = request.headers.get(HEADER)
+    if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise refused((Detail(HEADER, f"must be 1 to {LONGEST_KEY} printable ASCII characters"),))
+    return key
+
+
+def _fingerprint(request: Request, body: bytes) -> bytes:
+    place = f"{request.method} {request.url.path}\n".encode()
+    return hashlib.sha256(place + body).digest()
+
+
+def _again(before: Answered, fingerprint: bytes, key: str) -> Response:
+    if before.fingerprint != fingerprint:
+        raise ConflictError(f"the {HEADER} '{key}' was used for another request", "use a new key for a new request")
+    return Response(before.answer, before.status_code, {"Idempotency-Replayed": "true"}, JSON)
