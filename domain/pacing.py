@@ -5,6 +5,8 @@ until τ after it. Then n + 1 starts span at least n·d - τ ≥ W, so any half-
 however late or uneven the workers are. Idle time earns no credit. The price is τ/W of the rate.
 """
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -33,3 +35,20 @@ def pace(rate: float, tolerance: int) -> Pace:
     starts = ceil(exact)
     window = Fraction(starts) / exact * SECOND
     return Pace(starts=starts, window=ceil(window), spacing=ceil((window + tolerance) / starts))
+
+
+def worst_window(starts: Sequence[int], window: int) -> int:
+    """The most starts in any half-open window of that length; instants and length in microseconds, in order of time."""
+    return max((bisect_left(starts, start + window) - index for index, start in enumerate(starts)), default=0)
+
+
+def achieved_rate(starts: Sequence[tuple[int, int]]) -> float:
+    """Starts a second for as long as first attempts were being made, which is when work was always due.
+
+    `starts` are (instant in microseconds, attempt number) in order of time.
+    """
+    firsts = [at for at, number in starts if number == 1]
+    if len(firsts) < 2:  # noqa: PLR2004 - a rate needs two instants
+        return 0.0
+    during = sum(firsts[0] <= at <= firsts[-1] for at, _ in starts)
+    return (during - 1) * SECOND / (firsts[-1] - firsts[0])

@@ -14,7 +14,7 @@ LISTED_ROLES = frozenset({"dialer"})
 # Nothing new is granted, then what was claimed is dialled, then what came back is recorded.
 STOP_ORDER = (
     StopTogether(frozenset({"scheduler"}), 2.0),
-    StopTogether(frozenset({"dialer"}), 4.0),
+    StopTogether(frozenset({"dialer"}), 7.0),
     StopTogether(frozenset({"worker", "web", "simulator"}), 3.0),
 )
 

@@ -1,0 +1,68 @@
+"""An `outdial up` of one's own, with a simulated provider, for as long as a block lasts."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from domain.errors import OutdialError
+from infra.settings import PREFIX
+
+STOP_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Its home, the API's base and the URL that a connection to the simulated provider posts to."""
+
+    home: Path
+    url: str
+    simulator: str
+    process: "subprocess.Popen[str]"
+
+    def pids(self) -> dict[str, int | list[int]]:
+        """The processes as they are now, by role."""
+        found: dict[str, int | list[int]] = json.loads((self.home / "pids.json").read_text())
+        return found
+
+
+@contextmanager
+def running(home: Path, settings: Mapping[str, str], moods: str, dialers: int = 2) -> Iterator[Installation]:
+    """Start it, wait until it can take work, stop it. `settings` are Outdial's, without their prefix.
+
+    The settings of the surrounding environment do not count: nothing that is installed is touched.
+    """
+    web, simulator = _free_ports(2)
+    words = ["up", "--home", str(home), "--port", str(web), "--simulator", str(simulator), "--dialers", str(dialers)]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    child = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-P", "-m", "workers.cli", *words, "--simulator-options", moods],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=clean | {PREFIX + name: value for name, value in settings.items()},
+    )
+    try:
+        line = child.stdout.readline() if child.stdout else ""
+        if not line:
+            raise OutdialError("`outdial up` did not become ready", f"see {home / 'logs'}")
+        ready = json.loads(line)
+        yield Installation(home, ready["url"], ready["simulator"], child)
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.wait(STOP_SECONDS)
+        if child.stdout:
+            child.stdout.close()
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
