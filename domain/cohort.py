@@ -12,13 +12,16 @@ from domain.phone import mask_in
 from domain.spec import Spec
 
 LONGEST_TEXT = 4000
+LONGEST_NAME = 200
 MOST_USERS = 1000
 USUAL_PHONE_HEADERS = ("phone", "phone_number", "phonenumber", "mobile", "cell", "msisdn", "to")
 _COLUMNS_SHOWN = 20
 _CHARACTERS_SHOWN = 40
 
 Text = Annotated[str, StringConstraints(max_length=LONGEST_TEXT, pattern=r"\A[^\x00]*\z")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"\A[^\x00]*\z")]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_NAME, strip_whitespace=True, pattern=r"\A[^\x00]*\z")
+]
 Value = Text | bool | Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | float | None
 
 
@@ -105,6 +108,7 @@ USERS_PLAN = Plan(USERS_LAYOUT.header, phone=0, user_identifier=1, timezone=2, v
 def plan(header: Sequence[str], mapping: Mapping | None) -> Plan:
     """Where to find what in rows under this header; UnreadableError names the columns that were found."""
     columns = tuple(name.strip() for name in header)
+    _refuse_overlong(columns)
     _refuse_repeated(columns)
     return _usual(columns) if mapping is None else _mapped(columns, mapping)
 
@@ -151,6 +155,14 @@ def _refuse_repeated(columns: tuple[str, ...]) -> None:
         raise UnreadableError(
             f"the header names {_shown(repeated[:1])} more than once; its columns are {_shown(columns)}",
             "give every column a name of its own",
+        )
+
+
+def _refuse_overlong(columns: tuple[str, ...]) -> None:
+    longest = max(map(len, columns))
+    if longest > LONGEST_NAME:
+        raise UnreadableError(
+            f"the header has a name of {longest} characters; at most {LONGEST_NAME} are read", "shorten it"
         )
 
 

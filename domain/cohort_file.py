@@ -113,9 +113,9 @@ def read_csv(buffer: bytes, delimiter: str, first_line: int, *, ends_file: bool,
     return Page(records, sum(map(len, lines[:start])), start)
 
 
-def read_json_lines(buffer: bytes, columns: Sequence[str], first_line: int) -> Page:
+def read_json_lines(buffer: bytes, columns: Sequence[str], first_line: int, *, ends_file: bool) -> Page:
     """The users of a buffer of JSON lines as records of these columns; objects stay JSON."""
-    lines = buffer[: buffer.rfind(b"\n") + 1].splitlines(keepends=True)
+    lines = _lines(buffer, ends_file=ends_file)
     records = [Record(first_line + place, _user_cells(line, columns)) for place, line in enumerate(lines)]
     return Page(records, sum(map(len, lines)), len(lines))
 

@@ -68,9 +68,16 @@ def repeats(drafts: Iterable[Draft]) -> dict[int, int]:
     return {draft.line: line for draft in drafts if (line := first.setdefault(draft.phone, draft.line)) != draft.line}
 
 
-def repeated_reason(first: str | None) -> str:
-    """Why a number that came earlier in the file is rejected, given why its first row was, if it was."""
-    return first or DUPLICATE_IN_FILE
+def refusals(refused: dict[int, str], repeated: dict[int, int], records: Iterable[Record]) -> list[Rejection]:
+    """The rejections of rows that were good by themselves.
+
+    `refused` are lines whose number the campaign or the organization does not take, with the reason. A repeated
+    number shares the fate of its first row, so that the reason is the same wherever a chunk ends.
+    """
+    reasons = refused | {line: refused.get(first, DUPLICATE_IN_FILE) for line, first in repeated.items()}
+    if not reasons:
+        return []
+    return [Rejection(r.line, reasons[r.line], r.cells) for r in records if r.line in reasons]
 
 
 def _misshapen(cells: list[str], plan: Plan, rules: Rules) -> str | None:

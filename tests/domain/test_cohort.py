@@ -49,6 +49,7 @@ def test_a_mapping_keeps_what_it_names() -> None:
         (["ID", "tz", "First name"], MAPPING, "lacks 'Mobile'; its columns are 'ID', 'tz', 'First name'"),
         (["+14155550133", "Ann"], None, "its columns are '…33', 'Ann'"),  # a file without a header
         ([f"c{number}" for number in range(25)], None, "'c19' and 5 more"),
+        (["phone", "x" * 201], None, "a name of 201 characters"),
     ],
 )
 def test_a_header_that_cannot_be_used_fails_the_upload_and_is_shown(

@@ -2,7 +2,7 @@ import pytest
 
 from domain.cohort import Mapping, plan
 from domain.cohort_file import MALFORMED_QUOTES, Record
-from domain.cohort_row import Draft, Rejection, Rules, judge, repeated_reason, repeats
+from domain.cohort_row import Draft, Rejection, Rules, judge, refusals, repeats
 
 PLAN = plan(
     ["Mobile", "ID", "tz", "First name"],
@@ -58,6 +58,13 @@ def test_the_second_row_of_a_number_points_to_the_first() -> None:
     assert repeats(drafts) == {4: 2, 5: 2}
 
 
-@pytest.mark.parametrize(("first", "second"), [(None, "duplicate_in_file"), ("opted_out", "opted_out")])
-def test_a_repeated_number_shares_the_fate_of_its_first_row(first: str | None, second: str) -> None:
-    assert repeated_reason(first) == second
+def test_a_repeated_number_shares_the_fate_of_its_first_row() -> None:
+    records = [Record(line, [str(line)]) for line in range(2, 7)]
+
+    rejections = refusals({3: "opted_out"}, {4: 2, 5: 3}, records)
+
+    assert rejections == [
+        Rejection(3, "opted_out", ["3"]),
+        Rejection(4, "duplicate_in_file", ["4"]),
+        Rejection(5, "opted_out", ["5"]),
+    ]

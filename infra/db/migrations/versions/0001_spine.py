@@ -97,6 +97,7 @@ CREATE TABLE cohorts (
     status text NOT NULL DEFAULT 'processing' CHECK (status IN ('processing', 'completed', 'failed')),
     source_type text NOT NULL CHECK (source_type IN ('csv', 'json')),
     mapping jsonb,
+    layout jsonb,
     file_bytes bigint NOT NULL CHECK (file_bytes >= 0),
     cursor_bytes bigint NOT NULL DEFAULT 0 CHECK (cursor_bytes BETWEEN 0 AND file_bytes),
     cursor_line bigint NOT NULL DEFAULT 0 CHECK (cursor_line >= 0),

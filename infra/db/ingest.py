@@ -1,0 +1,208 @@
+"""Reading a cohort into contacts: each function is a step of one chunk's transaction.
+
+A chunk locks its cohort's row and commits contacts, rejected rows, counts and cursor together; whoever finds the row
+locked leaves it to the other. The campaign is not locked: what an ended or cancelled campaign still gets is stored
+settled, and it counts as settled only when none of its cohorts is `processing`.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.campaign import Status
+from domain.cohort import CohortStatus, Layout, Mapping, SourceType
+from domain.cohort_row import DUPLICATE_IN_CAMPAIGN, DUPLICATE_IN_FILE, OPTED_OUT, Draft, Rejection
+from domain.contact import ContactState
+from domain.recording import AFTER_THE_END
+from infra.db.cohorts import FILE, PART_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A cohort that is being read: how far it is, and what its rows are judged by."""
+
+    id: int
+    organization_id: int
+    campaign_id: int
+    campaign_status: Status
+    run: int
+    default_region: str | None
+    source_type: SourceType
+    mapping: Mapping | None
+    layout: Layout | None
+    file_bytes: int
+    cursor_bytes: int
+    cursor_line: int
+    total_records: int
+    rejected_by_reason: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a chunk adds: bytes and lines read, contacts made, rows rejected by reason."""
+
+    bytes_read: int
+    lines_read: int
+    valid: int
+    rejected: dict[str, int]
+
+
+_LOCK = text("""
+    WITH mine AS MATERIALIZED (
+        SELECT * FROM cohorts WHERE id = :id AND status = 'processing' FOR UPDATE SKIP LOCKED)
+    SELECT mine.id, mine.organization_id, mine.campaign_id, campaigns.status AS campaign_status, campaigns.run,
+        organizations.default_region, mine.source_type, CAST(mine.mapping AS text) AS mapping,
+        CAST(mine.layout AS text) AS layout, mine.file_bytes, mine.cursor_bytes, mine.cursor_line,
+        mine.total_records, CAST(mine.rejected_by_reason AS text) AS rejected_by_reason
+    FROM mine JOIN campaigns ON campaigns.id = mine.campaign_id
+        JOIN organizations ON organizations.id = mine.organization_id
+""")
+_UNTOUCHED = text("""
+    SELECT id FROM cohorts WHERE status = 'processing' AND touched_at < clock_timestamp() - CAST(:quiet AS interval)
+    ORDER BY touched_at LIMIT :limit
+""")
+# Parts are stored uncompressed, so that a piece of one is read without the rest.
+_READ = text("""
+    SELECT substring(data FROM :start + 1 FOR :length) FROM cohort_files
+    WHERE cohort_id = :cohort_id AND file_type = :file_type AND part = :part
+""")
+_BEGIN = text("""
+    UPDATE cohorts SET layout = CAST(:layout AS jsonb), cursor_bytes = :bytes_read, cursor_line = :lines_read,
+        touched_at = clock_timestamp()
+    WHERE id = :id
+""")
+# One file at a time adds to a campaign: contacts then get their ids and due_at in the order of the file's rows, and
+# two files with the same numbers in another order cannot wait for each other in a circle.
+_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtextextended('contacts of a campaign', :campaign_id))")
+_ADD = text("""
+    WITH given AS MATERIALIZED (
+        SELECT * FROM unnest(CAST(:lines AS bigint[]), CAST(:phones AS text[]), CAST(:user_identifiers AS text[]),
+            CAST(:timezones AS text[]), CAST(:variables AS text[]))
+            AS row(line, phone, user_identifier, timezone, variables)),
+    refused AS MATERIALIZED (
+        SELECT given.line, given.phone FROM given
+        JOIN opt_outs ON opt_outs.organization_id = :organization_id AND opt_outs.phone = given.phone),
+    added AS (
+        INSERT INTO contacts (organization_id, campaign_id, cohort_id, phone, user_identifier, timezone, variables,
+            state, run, due_at)
+        SELECT :organization_id, :campaign_id, :cohort_id, phone, user_identifier, timezone,
+            CAST(variables AS jsonb), :state, :run, CASE WHEN :state = 'ready' THEN clock_timestamp() END
+        FROM given WHERE phone NOT IN (SELECT phone FROM refused) ORDER BY line
+        ON CONFLICT (campaign_id, phone) DO NOTHING RETURNING phone)
+    SELECT given.line, CASE WHEN refused.line IS NOT NULL THEN :opted_out
+        WHEN (SELECT cohort_id FROM contacts c WHERE c.campaign_id = :campaign_id AND c.phone = given.phone)
+            = :cohort_id THEN :in_file
+        ELSE :in_campaign END AS reason
+    FROM given LEFT JOIN added USING (phone) LEFT JOIN refused USING (phone)
+    WHERE added.phone IS NULL
+""")
+_ADVANCE = text("""
+    UPDATE cohorts SET cursor_bytes = cursor_bytes + :bytes_read, cursor_line = cursor_line + :lines_read,
+        total_records = total_records + :valid + :rejected, valid_records = valid_records + :valid,
+        rejected_records = rejected_records + :rejected, rejected_by_reason = CAST(:by_reason AS jsonb),
+        touched_at = clock_timestamp()
+    WHERE id = :id
+""")
+_FINISH = text("""
+    UPDATE cohorts SET status = :status, error = :error, completed_at = clock_timestamp(),
+        touched_at = clock_timestamp()
+    WHERE id = :id AND status = 'processing'
+""")
+
+
+async def lock(connection: AsyncConnection, cohort_id: int) -> Work | None:
+    """The cohort, locked until the transaction ends; None when there is nothing to do or another worker does it."""
+    row = (await connection.execute(_LOCK, {"id": cohort_id})).one_or_none()
+    if row is None:
+        return None
+    return Work(**row._asdict() | {
+        "campaign_status": Status(row.campaign_status),
+        "source_type": SourceType(row.source_type),
+        "mapping": row.mapping and Mapping.model_validate_json(row.mapping),
+        "layout": row.layout and Layout.model_validate_json(row.layout),
+        "rejected_by_reason": orjson.loads(row.rejected_by_reason),
+    })  # fmt: skip
+
+
+async def untouched(connection: AsyncConnection, quiet: timedelta, limit: int) -> list[int]:
+    """Cohorts that are `processing` and have not moved for so long: their message was lost or their worker died."""
+    return list((await connection.execute(_UNTOUCHED, {"quiet": quiet, "limit": limit})).scalars())
+
+
+async def read_file(connection: AsyncConnection, cohort_id: int, offset: int, length: int) -> bytes:
+    """At most `length` bytes from `offset` on; fewer only where the file ends."""
+    pieces: list[bytes] = []
+    end = offset + length
+    while offset < end:
+        part, start = divmod(offset, PART_BYTES)
+        place = {"cohort_id": cohort_id, "file_type": FILE, "part": part, "start": start}
+        piece = (await connection.execute(_READ, place | {"length": end - offset})).scalar_one_or_none()
+        if not piece:
+            break
+        pieces.append(piece)
+        offset += len(piece)
+    return b"".join(pieces)
+
+
+async def begin(connection: AsyncConnection, cohort_id: int, layout: Layout, bytes_read: int, lines_read: int) -> None:
+    """Keep what the file's head told; the rows begin at this cursor."""
+    cursor = {"bytes_read": bytes_read, "lines_read": lines_read}
+    await connection.execute(_BEGIN, {"id": cohort_id, "layout": layout.model_dump_json()} | cursor)
+
+
+async def add_contacts(connection: AsyncConnection, work: Work, drafts: Sequence[Draft]) -> dict[int, str]:
+    """Insert contacts, each number once among the drafts; the lines that were refused, with their reasons."""
+    if not drafts:
+        return {}
+    await connection.execute(_TAKE_TURNS, {"campaign_id": work.campaign_id})
+    lines, phones, user_identifiers, timezones, variables = map(list, zip(*drafts, strict=True))
+    columns = {"lines": lines, "phones": phones, "user_identifiers": user_identifiers, "timezones": timezones}
+    campaign = {
+        "organization_id": work.organization_id,
+        "campaign_id": work.campaign_id,
+        "cohort_id": work.id,
+        "run": work.run,
+        "state": AFTER_THE_END.get(work.campaign_status, ContactState.READY),
+    }
+    reasons = {"opted_out": OPTED_OUT, "in_file": DUPLICATE_IN_FILE, "in_campaign": DUPLICATE_IN_CAMPAIGN}
+    rows = await connection.execute(_ADD, columns | {"variables": variables} | campaign | reasons)
+    return {row.line: row.reason for row in rows}
+
+
+async def add_rejected(connection: AsyncConnection, cohort_id: int, rejections: Sequence[Rejection]) -> None:
+    """Keep rejected rows as they were, by COPY: a file may be nothing else."""
+    if not rejections:
+        return
+    driver = (await connection.get_raw_connection()).driver_connection
+    await driver.copy_records_to_table(  # type: ignore[union-attr]
+        "rejected_records",
+        columns=("cohort_id", "line_number", "reason", "cells"),
+        records=[(cohort_id, *rejection) for rejection in rejections],
+    )
+
+
+async def advance(connection: AsyncConnection, work: Work, progress: Progress) -> None:
+    """Move the cursor and the counts."""
+    by_reason = Counter(work.rejected_by_reason) + Counter(progress.rejected)
+    await connection.execute(
+        _ADVANCE,
+        {
+            "id": work.id,
+            "bytes_read": progress.bytes_read,
+            "lines_read": progress.lines_read,
+            "valid": progress.valid,
+            "rejected": sum(progress.rejected.values()),
+            "by_reason": orjson.dumps(by_reason).decode(),
+        },
+    )
+
+
+async def finish(connection: AsyncConnection, cohort_id: int, error: str | None = None) -> None:
+    """The cohort is `completed`, or with an error `failed`; rows that were read before stay what they are."""
+    status = CohortStatus.COMPLETED if error is None else CohortStatus.FAILED
+    await connection.execute(_FINISH, {"id": cohort_id, "status": status, "error": error})
