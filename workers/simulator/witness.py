@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from domain.errors import ConfigurationError
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -31,11 +33,26 @@ class Accepted:
     duration_seconds: float | None
 
 
-def read(path: Path) -> Iterator[Accepted]:
-    """Every whole line, in order. A last line without its end was torn by a crash and never answered: left out."""
+def size(path: Path) -> int:
+    """How many bytes the log has now; ConfigurationError when there is none."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise ConfigurationError(
+            f"the log {path} cannot be read: {error.strerror}", "give a simulator's --log"
+        ) from None
+
+
+def read(path: Path, length: int | None = None) -> Iterator[Accepted]:
+    """Every whole line, in order, of the first `length` bytes; None means all.
+
+    A last line without its end was torn by a crash and never answered: it is left out.
+    """
+    taken = 0
     with path.open("rb") as file:
         for line in file:
-            if line.endswith(b"\n"):
+            taken += len(line)
+            if line.endswith(b"\n") and (length is None or taken <= length):
                 yield _accepted(orjson.loads(line))
 
 

@@ -1,0 +1,286 @@
+"""The ledger as an audit reads it: one repeatable-read snapshot, long lists through server-side cursors.
+
+Instants come as microseconds since 1970. Nothing here returns a phone number but `dialled`, which is compared with what
+a provider saw.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import NullPool, TextClause, make_url, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncResult, create_async_engine
+
+from domain.audit.books import CohortSum, Counter
+from domain.audit.dials import Dialled
+from domain.audit.quota import Message
+from domain.audit.retries import Tried
+from domain.audit.revisions import Revision
+from domain.audit.split import Use
+from domain.campaign import CampaignSpec, Status
+from domain.outcome import Outcome
+
+FETCH = 5000
+
+# What a dialer may say of an entry it did not send; any other void means that a connection had trouble.
+OWN_REASONS = ["late", "control_stale", "campaign_changed", "window_closed", "ceiling", "claim_unanswered"]
+
+
+@asynccontextmanager
+async def snapshot(url: str) -> AsyncIterator[AsyncConnection]:
+    """A connection whose every statement sees the database as it was at the first; a long audit is not cut off."""
+    engine = create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"),
+        poolclass=NullPool,
+        isolation_level="REPEATABLE READ",
+        connect_args={"server_settings": {"application_name": "outdial-audit", "timezone": "UTC"}, "timeout": 5},
+    )
+    try:
+        async with engine.connect() as connection:
+            yield connection
+            await connection.rollback()
+    finally:
+        await engine.dispose()
+
+
+_COHORTS = text("""
+    SELECT c.id, c.total_records, c.valid_records, c.rejected_records,
+        (SELECT coalesce(sum(CAST(n AS bigint)), 0) FROM jsonb_each_text(c.rejected_by_reason) AS r(reason, n)),
+        coalesce(k.n, 0), coalesce(r.n, 0), c.status <> 'completed' OR c.cursor_bytes = c.file_bytes
+    FROM cohorts c
+    LEFT JOIN (SELECT cohort_id, count(*) AS n FROM contacts GROUP BY 1) AS k ON k.cohort_id = c.id
+    LEFT JOIN (SELECT cohort_id, count(*) AS n FROM rejected_records WHERE reason <> '' GROUP BY 1) AS r
+        ON r.cohort_id = c.id
+    ORDER BY c.id
+""")
+
+
+async def cohort_sums(connection: AsyncConnection) -> AsyncIterator[CohortSum]:
+    async for row in await _stream(connection, _COHORTS):
+        yield CohortSum(row[0], row[1], row[2], row[3], int(row[4]), row[5], row[6], row[7])
+
+
+_DIALLED = text("""
+    SELECT id, phone, CAST(extract(epoch FROM claimed_at) * 1000000 AS bigint), outcome IS NOT DISTINCT FROM 'void'
+    FROM attempts WHERE id = ANY(CAST(:ids AS bigint[]))
+""")
+
+
+async def dialled(connection: AsyncConnection, attempt_ids: Iterable[int]) -> dict[int, Dialled]:
+    rows = await connection.execute(_DIALLED, {"ids": sorted(set(attempt_ids))})
+    return {row[0]: Dialled(*row) for row in rows}
+
+
+_DOUBLED = text("""
+    SELECT contact_id, run, number FROM attempts WHERE outcome IS DISTINCT FROM 'void'
+    GROUP BY contact_id, run, number HAVING count(*) > 1
+""")
+
+
+async def doubled_numbers(connection: AsyncConnection) -> list[tuple[int, int, int]]:
+    """Every (contact, run, number) with more than one attempt that counts."""
+    return [(row[0], row[1], row[2]) for row in await connection.execute(_DOUBLED)]
+
+
+_REVISIONS = text("""
+    SELECT campaign_id, epoch, status, CAST(extract(epoch FROM valid_from) * 1000000 AS bigint), CAST(spec AS text)
+    FROM campaign_revisions ORDER BY campaign_id, epoch
+""")
+
+
+async def revisions(connection: AsyncConnection) -> dict[int, list[Revision]]:
+    """Every revision there was, by campaign."""
+    found: dict[int, list[Revision]] = {}
+    async for row in await _stream(connection, _REVISIONS):
+        spec = CampaignSpec.model_validate_json(row[4])
+        found.setdefault(row[0], []).append(Revision(row[1], Status(row[2]), row[3], spec))
+    return found
+
+
+_TRIED = text("""
+    SELECT id, contact_id, campaign_id, run, number, CAST(extract(epoch FROM slot_at) * 1000000 AS bigint),
+        CAST(extract(epoch FROM claimed_at) * 1000000 AS bigint),
+        CAST(extract(epoch FROM ended_at) * 1000000 AS bigint), outcome
+    FROM attempts WHERE outcome IS DISTINCT FROM 'void' ORDER BY contact_id, run, number, id
+""")
+
+
+async def tried(connection: AsyncConnection) -> AsyncIterator[Tried]:
+    """The attempts that count, by contact, run and number."""
+    async for row in await _stream(connection, _TRIED):
+        outcome = Outcome(row[8]) if row[8] else None
+        yield Tried(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], outcome)
+
+
+# The clocks of the database, which stamps a claim, and of a process, which stamps an end, may differ by this much.
+_OVERLAPPING = text("""
+    SELECT id, before FROM (
+        SELECT id, claimed_at,
+            max(coalesce(ended_at, 'infinity')) OVER earlier AS until,
+            lag(id) OVER (PARTITION BY organization_id, phone ORDER BY claimed_at, id) AS before
+        FROM attempts
+        WINDOW earlier AS (PARTITION BY organization_id, phone ORDER BY claimed_at, id
+                           ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS spans
+    WHERE until > claimed_at + interval '50 milliseconds'
+""")
+
+
+async def overlapping(connection: AsyncConnection) -> AsyncIterator[tuple[int, int]]:
+    """Attempts opened while one to the same number of the organization was open, with the attempt before."""
+    async for row in await _stream(connection, _OVERLAPPING):
+        yield row[0], row[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An attempt that may have been sent: when it started, or its slot when the stamp was lost."""
+
+    attempt_id: int
+    group_id: int
+    epoch: int
+    at: int
+
+
+_STARTED = """
+    SELECT id, {group}, epoch, CAST(extract(epoch FROM coalesce(started_at, slot_at)) * 1000000 AS bigint)
+    FROM attempts WHERE started_at IS NOT NULL OR outcome IS DISTINCT FROM 'void'
+    ORDER BY {group}, coalesce(started_at, slot_at), id
+"""
+_STARTED_BY_CAMPAIGN = text(_STARTED.format(group="campaign_id"))
+_STARTED_BY_CONNECTION = text(_STARTED.format(group="connection_id"))
+
+
+async def started_by_campaign(connection: AsyncConnection) -> AsyncIterator[Started]:
+    async for row in await _stream(connection, _STARTED_BY_CAMPAIGN):
+        yield Started(*row)
+
+
+async def started_by_connection(connection: AsyncConnection) -> AsyncIterator[Started]:
+    async for row in await _stream(connection, _STARTED_BY_CONNECTION):
+        yield Started(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """A connection's present rate and numbers, and since when (microseconds) they are what they are."""
+
+    rate: float | None
+    numbers: tuple[str, ...]
+    unchanged_since: int
+
+
+_TRUNKS = text("""
+    SELECT id, max_attempts_per_second, phone_numbers, CAST(extract(epoch FROM updated_at) * 1000000 AS bigint)
+    FROM connections
+""")
+
+
+async def trunks(connection: AsyncConnection) -> dict[int, Trunk]:
+    return {row[0]: Trunk(row[1], tuple(row[2]), row[3]) for row in await connection.execute(_TRUNKS)}
+
+
+_AFTER_OPT_OUT = text("""
+    SELECT a.id FROM opt_outs o
+    JOIN attempts a ON a.organization_id = o.organization_id AND a.phone = o.phone
+    WHERE a.started_at >= o.created_at + interval '1 second' ORDER BY a.id
+""")
+
+
+async def started_after_opt_out(connection: AsyncConnection) -> list[int]:
+    """Attempts that started a second or more after their number was opted out."""
+    return list((await connection.execute(_AFTER_OPT_OUT)).scalars())
+
+
+@dataclass(frozen=True, slots=True)
+class EpochUse:
+    """How the attempts of one epoch of a campaign were split; `first` and `last` are its slots."""
+
+    campaign_id: int
+    epoch: int
+    uses: tuple[Use, ...]
+    first: int
+    last: int
+
+
+_SPLIT = text("""
+    SELECT campaign_id, epoch, connection_id, caller, count(*) FILTER (WHERE outcome IS DISTINCT FROM 'void'),
+        count(*) FILTER (WHERE outcome = 'void' AND reason <> ALL(CAST(:own AS text[]))) > 0
+            OR count(*) FILTER (WHERE outcome = 'provider_error' AND reason = 'server_error') >= :server_errors,
+        CAST(extract(epoch FROM min(slot_at)) * 1000000 AS bigint),
+        CAST(extract(epoch FROM max(slot_at)) * 1000000 AS bigint)
+    FROM attempts GROUP BY campaign_id, epoch, connection_id, caller ORDER BY campaign_id, epoch
+""")
+
+
+async def split(connection: AsyncConnection, *, server_errors: int) -> list[EpochUse]:
+    """The split of every epoch; so many server errors on a number count as trouble of its connection."""
+    rows = await connection.execute(_SPLIT, {"own": OWN_REASONS, "server_errors": server_errors})
+    epochs: dict[tuple[int, int], EpochUse] = {}
+    for campaign_id, epoch, connection_id, caller, attempts, troubled, first, last in rows:
+        use = Use(connection_id, caller, attempts, troubled)
+        known = epochs.get((campaign_id, epoch), EpochUse(campaign_id, epoch, (), first, last))
+        epochs[campaign_id, epoch] = EpochUse(
+            campaign_id, epoch, (*known.uses, use), min(known.first, first), max(known.last, last)
+        )
+    return list(epochs.values())
+
+
+_LATEST_SLOTS = text("""
+    SELECT CAST(extract(epoch FROM slot_at) * 1000000 AS bigint), outcome IS NOT DISTINCT FROM 'void' FROM attempts
+    WHERE campaign_id = :campaign_id AND epoch = :epoch
+      AND slot_at > to_timestamp(0) + :since * interval '1 microsecond'
+    ORDER BY slot_at
+""")
+
+
+async def slots_since(connection: AsyncConnection, campaign_id: int, epoch: int, since: int) -> list[tuple[int, bool]]:
+    """The slots of an epoch from an instant on, each with whether it was given back."""
+    values = {"campaign_id": campaign_id, "epoch": epoch, "since": since}
+    return [(row[0], row[1]) for row in await connection.execute(_LATEST_SLOTS, values)]
+
+
+_MESSAGES = text("""
+    SELECT o.id, o.timezone, o.daily_sms_quota,
+        CAST(extract(epoch FROM coalesce(a.started_at, a.slot_at)) * 1000000 AS bigint)
+    FROM organizations o JOIN campaigns c ON c.organization_id = o.id AND c.channel = 'sms'
+    JOIN attempts a ON a.campaign_id = c.id
+    WHERE o.daily_sms_quota IS NOT NULL AND a.outcome IS DISTINCT FROM 'void'
+""")
+
+
+async def messages(connection: AsyncConnection) -> AsyncIterator[Message]:
+    async for row in await _stream(connection, _MESSAGES):
+        yield Message(*row)
+
+
+_COUNTERS = text("""
+    WITH shown AS (
+        SELECT campaign_id, cohort_id, run, kind, value, sum(n) AS n FROM campaign_counts GROUP BY 1, 2, 3, 4, 5),
+    there AS (
+        SELECT campaign_id, cohort_id, run, 'contact' AS kind, state AS value, count(*) AS n
+        FROM contacts GROUP BY 1, 2, 3, 5
+        UNION ALL
+        SELECT campaign_id, cohort_id, run, 'attempt', coalesce(outcome, 'open'), count(*)
+        FROM attempts GROUP BY 1, 2, 3, 5)
+    SELECT campaign_id, cohort_id, run, kind, value, coalesce(shown.n, 0), coalesce(there.n, 0)
+    FROM shown FULL JOIN there USING (campaign_id, cohort_id, run, kind, value)
+    ORDER BY 1, 2, 3, 4, 5
+""")
+
+
+async def counters(connection: AsyncConnection) -> AsyncIterator[Counter]:
+    async for row in await _stream(connection, _COUNTERS):
+        name = f"campaign {row[0]} cohort {row[1]} run {row[2]} {row[3]} {row[4]}"
+        yield Counter(name, int(row[5]), int(row[6]))
+
+
+async def _stream(connection: AsyncConnection, statement: TextClause) -> AsyncResult[*tuple[Any, ...]]:
+    return await connection.stream(statement, execution_options={"yield_per": FETCH})
+
+
+_ATTEMPTS = text("SELECT count(*) FROM attempts")
+
+
+async def attempts(connection: AsyncConnection) -> int:
+    return int((await connection.execute(_ATTEMPTS)).scalar_one())
