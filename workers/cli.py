@@ -4,7 +4,6 @@ What a person can put right is told in two lines on standard error, exit code 2;
 """
 
 import asyncio
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,11 +28,6 @@ class Commands(TyperGroup):
             if error.way_out:
                 typer.echo(f"{error.way_out}", err=True)
             raise typer.Exit(2) from None
-
-
-class ChannelOption(StrEnum):
-    VOICE = "voice"
-    SMS = "sms"
 
 
 app = typer.Typer(
@@ -66,14 +60,13 @@ def up(
 @app.command()
 def demo(
     *,
-    contacts: Annotated[int, typer.Option(min=1, max=100_000, help="Contacts of the campaign.")] = 600,
-    rate: Annotated[float, typer.Option(min=0.1, max=500, help="Attempts per second.")] = 20.0,
-    channel: Annotated[ChannelOption, typer.Option(help="Calls or messages.")] = ChannelOption.VOICE,
+    contacts: Annotated[int, typer.Option(min=1, max=100_000, help="Contacts of the campaign.")] = 1000,
+    rate: Annotated[float, typer.Option(min=0.1, max=500, help="Attempts per second.")] = 40.0,
 ) -> None:
     """Run a campaign against the simulated provider, show it live, audit it, and clean up."""
-    from workers.demo import demo as run_demo
+    from workers.demo.run import demo as run_demo
 
-    raise typer.Exit(run_demo(contacts=contacts, rate=rate, channel=channel.value))
+    raise typer.Exit(run_demo(contacts=contacts, rate=rate))
 
 
 @app.command()

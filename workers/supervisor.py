@@ -21,6 +21,7 @@ from infra.embedded import process
 logger = structlog.get_logger()
 
 LOOK_SECONDS = 0.1
+STEADY_SECONDS = 1.5
 SETTLED_SECONDS = 10.0
 FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 5.0
@@ -104,6 +105,11 @@ class Supervisor:
 
     def dead_roles(self) -> list[str]:
         return sorted({one.role for one in self.watched if not one.is_alive})
+
+    def unsteady_roles(self) -> list[str]:
+        """The roles with a program that is dead, or alive only just: one that keeps dying is alive now and then."""
+        before = time.monotonic() - STEADY_SECONDS
+        return sorted({one.role for one in self.watched if not one.is_alive or one.started_at > before})
 
     def stop(self, order: Sequence[StopTogether] = ()) -> None:
         """Stop group after group, then whatever is left, the last started first."""

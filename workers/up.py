@@ -83,13 +83,13 @@ def _announce(settings: Settings, shape: Shape, supervisor: Supervisor, orders: 
 
     def is_ready() -> bool:
         supervisor.look()
-        return not supervisor.dead_roles() and _answers(settings) and _listens(shape.simulator)
+        return not supervisor.unsteady_roles() and _answers(settings) and _listens(shape.simulator)
 
     if orders.wait_until(is_ready, READY_SECONDS):
         sys.stdout.write(_ready_line(settings.home, settings.port, shape.simulator) + "\n")
         sys.stdout.flush()
     elif not orders.to_stop:
-        missing = ", ".join(supervisor.dead_roles()) or "web"
+        missing = ", ".join(supervisor.unsteady_roles()) or "web"
         raise ConfigurationError(f"not ready after {READY_SECONDS:.0f} s: {missing}", f"see {settings.home}/logs")
 
 

@@ -21,6 +21,7 @@ import psutil
 LAUNCH = Path(__file__).with_name("launch.py")
 Step = tuple[signal.Signals, float]
 
+POLL_SECONDS = 0.02
 NOTICE_SECONDS = 0.5
 LEAVE_SECONDS = 2.0
 
@@ -81,11 +82,19 @@ def end_leftovers(folder: Path, program: str) -> None:
     on one folder would destroy it. An orphan (where the kernel has no death signal) is told to go.
     """
     left = [one for one in psutil.process_iter() if _works_in(one, folder, program)]
-    _, left = psutil.wait_procs(left, timeout=NOTICE_SECONDS)
+    left = _left_after(NOTICE_SECONDS, left, folder, program)
     for number in (signal.SIGINT, signal.SIGKILL):
         for one in left:
             _send(one, number)
-        _, left = psutil.wait_procs(left, timeout=LEAVE_SECONDS)
+        left = _left_after(LEAVE_SECONDS, left, folder, program)
+
+
+def _left_after(seconds: float, left: list[psutil.Process], folder: Path, program: str) -> list[psutil.Process]:
+    """Who still works there after this time; a zombie that nobody reaps does not."""
+    deadline = time.monotonic() + seconds
+    while (left := [one for one in left if _works_in(one, folder, program)]) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return left
 
 
 def _works_in(one: psutil.Process, folder: Path, program: str) -> bool:

@@ -8,7 +8,8 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from infra.embedded.redis import EmbeddedRedis
 from infra.embedded.stores import owned, started, stores
 from infra.embedded.unprivileged import owner
 
+PATIENCE_SECONDS = 20.0
 HOLD_STORES = """
 import sys, time
 from pathlib import Path
@@ -114,8 +116,7 @@ def test_no_store_outlives_a_killed_parent(home: Path) -> None:
     parent.stdout.close()
     kill(parent)
 
-    _, alive = psutil.wait_procs(servers, timeout=20)
-    assert alive == []
+    until(lambda: not any(is_running(server) for server in servers))
 
 
 def test_what_an_earlier_server_left_running_is_ended_first(postgres: EmbeddedPostgres) -> None:
@@ -249,6 +250,21 @@ def kill(child: subprocess.Popen[bytes] | subprocess.Popen[str] | None) -> None:
     assert child is not None
     child.send_signal(signal.SIGKILL)
     child.wait()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+def is_running(one: psutil.Process) -> bool:
+    """A zombie that nobody reaps has ended."""
+    try:
+        return bool(one.is_running() and one.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager
