@@ -50,9 +50,12 @@ COLUMNS = """c.id, c.organization_id, c.status, CAST(c.spec AS text) AS spec, c.
     c.created_by, c.created_at, c.updated_by, c.updated_at"""
 
 _GET = text(f"SELECT {COLUMNS} FROM campaigns c WHERE id = :id AND organization_id = :organization_id")
+# NO KEY: a pause must not wait for a long upload or a chunk of contacts, which hold the campaign's key. It does wait
+# for the claims that saw the campaign active, which hold it FOR SHARE.
 _LOCK = text(f"""
     SELECT {COLUMNS} FROM campaigns c
-    WHERE id = :id AND organization_id = coalesce(CAST(:organization_id AS bigint), organization_id) FOR UPDATE OF c
+    WHERE id = :id AND organization_id = coalesce(CAST(:organization_id AS bigint), organization_id)
+    FOR NO KEY UPDATE OF c
 """)
 _MATCHING = """
     FROM campaigns c WHERE organization_id = :organization_id

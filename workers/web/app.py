@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from workers.recorder import Recorder
 from workers.runtime import Runtime
-from workers.web import attempts, callbacks, campaign_changes, campaigns, connections, errors, health, opt_outs
+from workers.web import attempts, callbacks, campaign_changes, campaigns, cohorts, connections, errors, health, opt_outs
 from workers.web.boundary import Boundary
 from workers.web.callbacks import Record
 
@@ -20,6 +20,7 @@ ROUTERS = (
     health.router,
     campaigns.router,
     campaign_changes.router,
+    cohorts.router,
     attempts.router,
     connections.router,
     opt_outs.router,

@@ -1,7 +1,5 @@
 """Lists as CSV, streamed, for whoever asks by `Accept: text/csv`."""
 
-import csv
-import io
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -9,11 +7,10 @@ import orjson
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
+from domain.cohort_file import to_csv
+
 MEDIA_TYPE = "text/csv"
 ALSO: dict[int | str, dict[str, Any]] = {200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}}
-
-# What a spreadsheet would run; a plain phone number or negative number is none.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def is_wanted(accept: str) -> bool:
@@ -26,19 +23,12 @@ def streamed(kind: type[BaseModel], pages: AsyncIterator[Sequence[BaseModel]]) -
 
 
 async def _lines(kind: type[BaseModel], pages: AsyncIterator[Sequence[BaseModel]]) -> AsyncIterator[bytes]:
-    yield _written([[field.serialization_alias or name for name, field in kind.model_fields.items()]])
+    yield to_csv([[field.serialization_alias or name for name, field in kind.model_fields.items()]])
     async for rows in pages:
-        yield _written([[_cell(value) for value in row.model_dump(mode="json").values()] for row in rows])
-
-
-def _written(rows: Sequence[Sequence[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
+        yield to_csv([[_cell(value) for value in row.model_dump(mode="json").values()] for row in rows])
 
 
 def _cell(value: object) -> str:
     if isinstance(value, dict):
         return orjson.dumps(value).decode()
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) and not text[1:].replace(".", "", 1).isdigit() else text
+    return "" if value is None else str(value)

@@ -19,21 +19,22 @@ HEADER = "Idempotency-Key"
 LONGEST_KEY = 255
 JSON = "application/json"
 
+Body = Callable[[], Awaitable[bytes]]
 Create = Callable[[AsyncConnection], Awaitable[BaseModel]]
 
 
 async def once(
-    request: Request, caller: Caller, now: datetime, status: int, create: Create, *, body: bytes | None = None
+    request: Request, caller: Caller, now: datetime, status: int, create: Create, *, body: Body | None = None
 ) -> Response:
     """Run `create` in one transaction, together with the memory of its answer.
 
-    `body` stands for the request's body where that is not kept in memory (a digest of it).
+    `body` gives what stands for the request's body where that is not kept in memory.
     """
     key = _key(request)
+    fingerprint = _fingerprint(request, await (body or request.body)()) if key else b""
     async with runtime_of(request).database.begin() as connection:
         if key is None:
             return Response((await create(connection)).model_dump_json(), status, media_type=JSON)
-        fingerprint = _fingerprint(request, await request.body() if body is None else body)
         before = await idempotency.first_answer(connection, caller.organization_id, key, now)
         if before is not None:
             return _again(before, fingerprint, key)

@@ -1,0 +1,161 @@
+"""`/api/campaigns/{id}/cohorts`: lists of contacts, as an upload or as JSON. A worker reads them; this stores them."""
+
+from functools import partial
+from typing import Annotated, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.responses import Response
+
+from domain.cohort import CohortStatus, SourceType, Users
+from domain.errors import NotFoundError
+from domain.lifecycle import check_not_final
+from infra.db import campaigns, cohorts
+from infra.db.cohorts import FILE, MAPPING_FILE, Cohort
+from infra.queue import messages
+from workers.runtime import Runtime
+from workers.web import stored_file
+from workers.web.answers import Answer, ListAnswer, Millis
+from workers.web.asked import Id, Now, json_only
+from workers.web.auth import GREATEST_ID, Caller, ContactsWriter, Reader, TheRuntime, runtime_of
+from workers.web.hints import hint
+from workers.web.once import once
+from workers.web.upload import FORM, Upload, uploaded
+
+router = APIRouter(prefix="/api/campaigns/{campaign_id:int}/cohorts", tags=["cohorts"])
+
+REJECTED = "rejected_records"
+FileType = Literal["rejected_records", "cohort", "cohort_transformation"]
+
+
+class Accepted(Answer):
+    cohort_id: int = Field(validation_alias="id")
+    campaign_id: int
+    name: str
+    status: CohortStatus
+    created_at: Millis
+
+
+class Result(Answer):
+    """Counts up while the cohort is `processing`; total = valid + rejected."""
+
+    total_records: int
+    valid_records: int
+    rejected_records: int
+    rejected_by_reason: dict[str, int]
+
+
+class CohortAnswer(Accepted):
+    source_type: SourceType
+    result: Result
+    error: str | None
+    completed_at: Millis | None
+
+
+@router.post("/upload", status_code=202, response_model=Accepted, openapi_extra=FORM)
+async def upload(request: Request, runtime: TheRuntime, caller: ContactsWriter, campaign_id: Id, now: Now) -> Response:
+    """202 as soon as the file is stored safely."""
+    await _check_takes_cohorts(runtime, caller, campaign_id)
+    async with uploaded(request, runtime.settings.max_upload_bytes) as sent:
+        create = partial(_store, sent, SourceType.CSV, caller, campaign_id)
+        answered = await once(request, caller, now, 202, create, body=sent.digest)
+    await _hint(runtime_of(request), answered)
+    return answered
+
+
+@router.post("", status_code=201, response_model=Accepted, dependencies=[Depends(json_only)])
+async def create(request: Request, body: Users, caller: ContactsWriter, campaign_id: Id, now: Now) -> Response:
+    sent = Upload.of_users(body)
+    answered = await once(request, caller, now, 201, partial(_store, sent, SourceType.JSON, caller, campaign_id))
+    await _hint(runtime_of(request), answered)
+    return answered
+
+
+@router.get("")
+async def listed(
+    runtime: TheRuntime,
+    caller: Reader,
+    campaign_id: Id,
+    offset: Annotated[int, Query(ge=0, le=GREATEST_ID)] = 0,
+    limit: Annotated[int, Query(ge=1, le=100)] = 10,
+) -> ListAnswer[CohortAnswer]:
+    """The newest first."""
+    async with runtime.database.connect() as connection:
+        await campaigns.campaign(connection, caller.organization_id, campaign_id)
+        found, total = await cohorts.cohorts(connection, caller.organization_id, campaign_id, offset, limit)
+    items = [_shown(one) for one in found]
+    return ListAnswer[CohortAnswer](items=items, total=total, offset=offset, limit=limit)
+
+
+@router.get("/{cohort_id:int}")
+async def look(runtime: TheRuntime, caller: Reader, campaign_id: Id, cohort_id: Id) -> CohortAnswer:
+    async with runtime.database.connect() as connection:
+        return _shown(await cohorts.cohort(connection, caller.organization_id, campaign_id, cohort_id))
+
+
+@router.get("/{cohort_id:int}/files", response_class=Response, responses=stored_file.ANSWERS)
+async def file(runtime: TheRuntime, caller: Reader, campaign_id: Id, cohort_id: Id, file_type: FileType) -> Response:
+    """The rejected rows as they were, each with `line_number` and `rejected_reason`; or what was uploaded."""
+    async with runtime.database.connect() as connection:
+        found = await cohorts.cohort(connection, caller.organization_id, campaign_id, cohort_id)
+        if not _has(found, file_type):
+            raise NotFoundError(f"cohort {cohort_id} has no file {file_type}", "look at its result")
+        if file_type == REJECTED:
+            parts = cohorts.rejected_rows(connection, cohort_id)
+        else:
+            parts = cohorts.file_parts(connection, cohort_id, FILE if file_type == "cohort" else MAPPING_FILE)
+        spool = await stored_file.spooled(parts)
+    return stored_file.download(spool, f"{file_type}-{cohort_id}", _media(found, file_type))
+
+
+async def _check_takes_cohorts(runtime: Runtime, caller: Caller, campaign_id: int) -> None:
+    """Before a long body is read in vain; storing it judges again."""
+    async with runtime.database.connect() as connection:
+        campaign = await campaigns.campaign(connection, caller.organization_id, campaign_id)
+    check_not_final(campaign.status, "add a cohort")
+
+
+async def _store(
+    sent: Upload, source_type: SourceType, caller: Caller, campaign_id: int, connection: AsyncConnection
+) -> Accepted:
+    cohort = await cohorts.create_cohort(
+        connection,
+        campaign_id,
+        caller.organization_id,
+        name=sent.name,
+        source_type=source_type,
+        mapping=sent.mapping,
+        created_by=caller.user,
+        chunks=sent.chunks(),
+    )
+    return Accepted.model_validate(cohort)
+
+
+async def _hint(runtime: Runtime, answered: Response) -> None:
+    await hint(runtime.broker, messages.ingest_cohort(orjson.loads(answered.body)["cohort_id"]))
+
+
+def _has(cohort: Cohort, file_type: FileType) -> bool:
+    return {REJECTED: cohort.rejected_records > 0, "cohort_transformation": cohort.has_mapping}.get(file_type, True)
+
+
+def _media(cohort: Cohort, file_type: FileType) -> stored_file.Media:
+    if file_type == "cohort_transformation":
+        return stored_file.MAPPING
+    return stored_file.USERS if (file_type, cohort.source_type) == ("cohort", SourceType.JSON) else stored_file.CSV
+
+
+def _shown(cohort: Cohort) -> CohortAnswer:
+    return CohortAnswer(
+        id=cohort.id,
+        campaign_id=cohort.campaign_id,
+        name=cohort.name,
+        status=cohort.status,
+        source_type=cohort.source_type,
+        result=Result.model_validate(cohort),
+        error=cohort.error,
+        created_at=cohort.created_at,
+        completed_at=cohort.completed_at,
+    )
