@@ -78,7 +78,8 @@ async def _put(db: AsyncConnection, scene: Scene, one: Tried) -> int:
     row = await db.execute(
         text("""
             INSERT INTO attempts (organization_id, campaign_id, cohort_id, contact_id, run, number, epoch,
-                connection_id, phone, caller, slot_at, claim_token, claimed_by, claimed_at, started_at, ended_at, outcome, reason)
+                connection_id, phone, caller, slot_at, claim_token, claimed_by, claimed_at, started_at, ended_at,
+                outcome, reason)
             SELECT organization_id, campaign_id, cohort_id, id, run, :number, :epoch, :connection,
                 phone, :caller, :slot, gen_random_uuid(), 'test', :claimed, :started, :ended, :outcome, :reason
             FROM contacts WHERE id = :contact_id RETURNING id"""),

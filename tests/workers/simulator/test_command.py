@@ -22,7 +22,7 @@ BODY = b'{"attempt_id": 1, "campaign_id": 1, "to": "+14155559903", "from": "+141
 
 def started(*options: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "OUTDIAL_SIMULATOR_SECRET": SECRET}
-    return subprocess.Popen(  # noqa: S603 - this interpreter, our own options
+    return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *options], env=environment, stdout=subprocess.PIPE, text=True
     )
 
@@ -64,7 +64,7 @@ def test_an_answered_acceptance_survives_kill_9(tmp_path: Path) -> None:
 def test_an_option_that_cannot_be_is_refused_by_name(options: list[str], named: str) -> None:
     environment = {**os.environ, "OUTDIAL_SIMULATOR_SECRET": SECRET, "COLUMNS": "200"}
 
-    done = subprocess.run(  # noqa: S603 - this interpreter, our own options
+    done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *options], env=environment, capture_output=True, text=True, check=False
     )
 
