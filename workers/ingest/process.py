@@ -1,0 +1,110 @@
+"""The worker process: takes messages of the queues `cohorts` and `upkeep`, and looks for itself what they forgot.
+
+dramatiq's threads only carry a message to the event loop and wait there for its end; the work is done on the loop. A
+message is a hint: what was lost with it, or with a worker that died, is found in the rows within a few seconds.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from infra.db.ingest import untouched
+from infra.queue.broker import declare, start_worker
+from infra.queue.messages import COHORTS, INGEST_COHORT, SETTLE_CAMPAIGN, UPKEEP
+from workers.ingest.ingest import ingest, limits
+from workers.runtime import Runtime
+from workers.upkeep import settle, tend
+
+logger = structlog.get_logger()
+
+THREADS = 3
+FILES_AT_ONCE = 2
+SWEEP_SECONDS = 2.0
+UPKEEP_SECONDS = 5.0
+QUIET = timedelta(seconds=5)
+STOP_MS = 10_000
+
+Step = Callable[[], Awaitable[None]]
+Take = Callable[[int], Coroutine[Any, Any, None]]
+
+
+async def main(runtime: Runtime, stop: asyncio.Event) -> None:
+    """Work until `stop`; the chunk that is being read is finished, the rest is for whoever comes next."""
+    take_cohort, take_campaign = _takers(runtime, stop)
+    loop = asyncio.get_running_loop()
+    declare(runtime.broker, COHORTS, INGEST_COHORT, _from_thread(loop, take_cohort))
+    declare(runtime.broker, UPKEEP, SETTLE_CAMPAIGN, _from_thread(loop, take_campaign))
+    worker = start_worker(runtime.broker, {COHORTS, UPKEEP}, THREADS)
+    try:
+        async with asyncio.TaskGroup() as loops:
+            sweep = Sweep(runtime.database, take_cohort, loops)
+            loops.create_task(_every(SWEEP_SECONDS, sweep.look, stop))
+            loops.create_task(_every(UPKEEP_SECONDS, lambda: tend(runtime.database, stop), stop))
+    finally:
+        await asyncio.to_thread(worker.stop, timeout=STOP_MS)
+
+
+class Sweep:
+    """Goes on with cohorts that nobody reads, a few at a time."""
+
+    def __init__(self, database: AsyncEngine, take: Take, tasks: asyncio.TaskGroup) -> None:
+        self._database = database
+        self._take = take
+        self._tasks = tasks
+        self._reading: dict[int, asyncio.Task[None]] = {}
+
+    async def look(self) -> None:
+        self._reading = {cohort_id: task for cohort_id, task in self._reading.items() if not task.done()}
+        async with self._database.connect() as connection:
+            found = await untouched(connection, QUIET, FILES_AT_ONCE)
+        for cohort_id in found:
+            if cohort_id not in self._reading and len(self._reading) < FILES_AT_ONCE:
+                logger.info("cohort.found", cohort_id=cohort_id)
+                self._reading[cohort_id] = self._tasks.create_task(self._take(cohort_id))
+
+
+def _takers(runtime: Runtime, stop: asyncio.Event) -> tuple[Take, Take]:
+    """What a message of each queue asks for."""
+    how_much = limits(runtime.settings)
+
+    async def take_cohort(cohort_id: int) -> None:
+        await _tried(lambda: ingest(runtime.database, how_much, cohort_id, stop), "cohort.interrupted")
+
+    async def take_campaign(campaign_id: int) -> None:
+        await _tried(lambda: settle(runtime.database, campaign_id, stop), "campaign.unsettled")
+
+    return take_cohort, take_campaign
+
+
+def _from_thread(loop: asyncio.AbstractEventLoop, take: Take) -> Callable[[int], None]:
+    """An actor: waits in dramatiq's thread for what is done on the loop, so that no more is taken than can be done."""
+
+    def wait(argument: int) -> None:
+        asyncio.run_coroutine_threadsafe(take(argument), loop).result()
+
+    return wait
+
+
+async def _every(seconds: float, step: Step, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        await _tried(step, "upkeep.interrupted")
+        try:
+            async with asyncio.timeout(seconds):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+async def _tried(step: Step, event: str) -> None:
+    """A step that may be interrupted: the next one goes on where it stopped. No file stops the reading of others."""
+    try:
+        await step()
+    except (OSError, SQLAlchemyError) as error:
+        logger.warning(event, error=type(error).__name__)
+    except Exception:
+        logger.exception(event)

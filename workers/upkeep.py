@@ -1,0 +1,50 @@
+"""Upkeep: what keeps the database true and small behind the work. Each step is short, and a transaction of its own."""
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.contact import ContactState
+from infra.db import upkeep
+from infra.db.upkeep import START, Place
+
+logger = structlog.get_logger()
+
+KEEP_ANSWERS = timedelta(hours=24)
+
+
+async def tend(database: AsyncEngine, stop: asyncio.Event) -> None:
+    """One round: settle campaigns that are over, fold counts, forget old answers."""
+    async with database.begin() as connection:
+        await upkeep.forget_answers(connection, KEEP_ANSWERS)
+        over = await upkeep.unsettled(connection)
+        scattered = await upkeep.worth_folding(connection)
+    for campaign_id in scattered:
+        async with database.begin() as connection:
+            await upkeep.fold(connection, campaign_id)
+    for campaign_id in over:
+        await settle(database, campaign_id, stop)
+
+
+async def settle(database: AsyncEngine, campaign_id: int, stop: asyncio.Event) -> None:
+    """Settle a campaign that is over, and mark it when nothing of it can move any more."""
+    async with database.begin() as connection:
+        state = await upkeep.settled_state(connection, campaign_id)
+    if state is None:
+        return
+    for retries in (False, True):
+        await _settle(database, campaign_id, state, stop, retries=retries)
+    async with database.begin() as connection:
+        if await upkeep.close(connection, campaign_id):
+            logger.info("campaign.settled", campaign_id=campaign_id)
+
+
+async def _settle(
+    database: AsyncEngine, campaign_id: int, state: ContactState, stop: asyncio.Event, *, retries: bool
+) -> None:
+    place: Place | None = START
+    while place is not None and not stop.is_set():
+        async with database.begin() as connection:
+            place = await upkeep.settle_page(connection, campaign_id, state, place, retries=retries)
