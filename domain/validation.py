@@ -86,5 +86,5 @@ def _told(error: Mapping[str, Any]) -> str:
 
 
 def _echo(value: str | float) -> str:
-    shown = repr(mask_in(value)) if isinstance(value, str) else str(value).lower()
+    shown = mask_in(repr(value) if isinstance(value, str) else str(value).lower())
     return shown if len(shown) <= _LONGEST_ECHO else f"{shown[:_LONGEST_ECHO]}…"

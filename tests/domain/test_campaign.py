@@ -1,0 +1,134 @@
+"""The rules of a campaign's body, each boundary from both sides."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from domain.campaign import HOLDS, TRANSITIONS, Action, CampaignSpec, Status, lead_problem, next_status
+
+NOW = datetime(2026, 12, 1, 9, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    app_config = {"app_id": "agent-7f3", "attempts_per_second": 2.5, "connection_configs": [{"connection_id": 1}]}
+    return {"name": "Q1", "app_config": app_config | changes.pop("app_config", {})} | changes
+
+
+def is_valid(**changes: Any) -> bool:
+    try:
+        CampaignSpec.model_validate(body(**changes))
+    except ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("lead", "allowed"),
+    [
+        (timedelta(seconds=120), True),
+        (timedelta(seconds=120) - MICROSECOND, False),
+        (timedelta(days=7), True),
+        (timedelta(days=7) + MICROSECOND, False),
+        (-timedelta(days=1), False),
+    ],
+)
+def test_a_start_is_at_least_two_minutes_and_at_most_a_week_ahead(lead: timedelta, *, allowed: bool) -> None:
+    problem = lead_problem(NOW + lead, NOW)
+
+    assert (problem is None) == allowed
+
+
+@pytest.mark.parametrize(
+    ("length", "allowed"),
+    [
+        (timedelta(seconds=120), True),
+        (timedelta(seconds=119), False),
+        (timedelta(days=30), True),
+        (timedelta(days=30) + SECOND, False),
+        (timedelta(0), False),
+    ],
+)
+def test_an_end_is_at_least_two_minutes_and_at_most_thirty_days_after_the_start(
+    length: timedelta, *, allowed: bool
+) -> None:
+    dates = {"start_timestamp": NOW.isoformat(), "end_timestamp": (NOW + length).isoformat()}
+
+    assert is_valid(**dates) == allowed
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({"name": "x"}, True),
+        ({"name": ""}, False),
+        ({"name": "x" * 200}, True),
+        ({"name": "x" * 201}, False),
+        ({"description": "x" * 150}, True),
+        ({"description": "x" * 151}, False),
+        ({"channel": "fax"}, False),
+        ({"channel": "sms"}, False),
+        ({"channel": "sms", "app_config": {"message": "Hi", "app_id": None}}, True),
+        ({"app_config": {"app_id": None}}, False),
+        ({"app_config": {"app_type": "agent"}}, True),
+        ({"app_config": {"app_type": "robot"}}, False),
+        ({"app_config": {"attempts_per_second": 0.1}}, True),
+        ({"app_config": {"attempts_per_second": 0.0999}}, False),
+        ({"app_config": {"attempts_per_second": 500}}, True),
+        ({"app_config": {"attempts_per_second": 500.01}}, False),
+        ({"app_config": {"attempts_per_second": "3"}}, False),
+        ({"app_config": {"attempts_per_second": True}}, False),
+        ({"app_config": {"attempts_per_second": float("nan")}}, False),
+        ({"app_config": {"max_concurrent_attempts": 1}}, True),
+        ({"app_config": {"max_concurrent_attempts": 0}}, False),
+        ({"app_config": {"max_concurrent_attempts": 1.5}}, False),
+        ({"app_config": {"connection_configs": []}}, False),
+        ({"app_config": {"connection_configs": [{"connection_id": 1, "weight": 100}]}}, True),
+        ({"app_config": {"connection_configs": [{"connection_id": 1, "weight": 101}]}}, False),
+        ({"app_config": {"connection_configs": [{"connection_id": 1, "weight": 0}]}}, False),
+        ({"app_config": {"connection_configs": [{"connection_id": "1"}]}}, False),
+        ({"app_config": {"connection_configs": [{"connection_id": 1}, {"connection_id": 1}]}}, False),
+        ({"app_config": {"connection_configs": [{"connection_id": 1, "phone_numbers": []}]}}, False),
+        ({"app_config": {"connection_configs": [{"connection_id": 1, "phone_numbers": ["+14155550100"]}]}}, True),
+        ({"app_config": {"connection_configs": [{"connection_id": 1, "phone_numbers": ["4155550100"]}]}}, False),
+        ({"app_config": {"connection_configs": [{"connection_id": 1, "phone_numbers": ["+14155550100\n"]}]}}, False),
+        ({"start_timestamp": "2026-12-01T09:00:00Z"}, False),
+        ({"end_timestamp": "2026-12-01T09:00:00Z"}, True),
+        ({"end_timestamp": "2026-12-01T09:00:00"}, False),
+        ({"end_timestamp": 1796115600}, False),
+        ({"end_timestamp": "1796115600"}, False),
+        ({"end_when_exhausted": 1}, False),
+        ({"retries": 3}, False),
+    ],
+)
+def test_each_rule_of_the_body_holds_on_both_sides_of_its_boundary(changes: dict[str, Any], *, allowed: bool) -> None:
+    assert is_valid(**changes) == allowed
+
+
+def test_instants_are_kept_in_utc() -> None:
+    spec = CampaignSpec.model_validate(body(end_timestamp="2026-12-01T09:00:00+02:00"))
+
+    assert spec.end_timestamp == datetime(2026, 12, 1, 7, tzinfo=UTC)
+    assert '"2026-12-01T07:00:00Z"' in spec.model_dump_json()
+
+
+def test_a_spec_survives_its_own_json() -> None:
+    spec = CampaignSpec.model_validate(body(description="d", end_timestamp="2026-12-01T09:00:00.123456Z"))
+
+    assert CampaignSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize("action", Action)
+@pytest.mark.parametrize("status", Status)
+def test_an_action_leads_on_holds_already_or_is_forbidden(action: Action, status: Status) -> None:
+    target = next_status(action, status)
+
+    if status in HOLDS[action]:
+        assert target is status
+    elif status in TRANSITIONS[action][0]:
+        assert target is TRANSITIONS[action][1]
+    else:
+        assert target is None

@@ -1,0 +1,61 @@
+"""How broken bodies are told: one line a field, by its path in the body, with nothing private in it."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from domain.campaign import CampaignSpec
+from domain.connection import ConnectionSpec
+from domain.validation import details
+from tests.builders import campaign_body
+
+
+def told(kind: type[BaseModel], body: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(ValidationError) as error:
+        kind.model_validate(body)
+    return {one.field: one.message for one in details(error.value.errors(), body)}
+
+
+def test_every_broken_field_is_named_by_its_path() -> None:
+    body = campaign_body([1], attempts_per_second="3", retry_config={"max_retries": 21}) | {"colour": 1}
+
+    found = told(CampaignSpec, body)
+
+    assert set(found) == {"app_config.attempts_per_second", "app_config.retry_config.max_retries", "colour"}
+
+
+@pytest.mark.parametrize(
+    ("interval", "field", "words"),
+    [
+        (3, "retry_interval_minutes", "greater than or equal to 5"),
+        ("x", "retry_interval_minutes", "valid integer"),
+        ([], "retry_interval_minutes", "at least 1"),
+        ([15, 3], "retry_interval_minutes.1", "greater than or equal to 5"),
+    ],
+)
+def test_a_value_of_several_forms_is_told_once_and_by_the_form_that_was_meant(
+    interval: object, field: str, words: str
+) -> None:
+    body = campaign_body([1], retry_config={"max_retries": 2, "retry_interval_minutes": interval})
+
+    found = told(CampaignSpec, body)
+
+    assert list(found) == [f"app_config.retry_config.{field}"]
+    assert words in found[f"app_config.retry_config.{field}"]
+
+
+def test_a_rule_of_the_whole_body_is_told_in_its_own_words() -> None:
+    assert told(CampaignSpec, campaign_body([1], app_id=None)) == {
+        "body": "a voice campaign needs app_config.app_id, the agent that talks"
+    }
+
+
+def test_neither_secrets_nor_numbers_are_repeated() -> None:
+    settings = {"url": "http://x", "secret": "hunter2"}
+    body = {"name": 4155550199, "settings": settings, "phone_numbers": ["415-555-0100"], "kind": "call +14155550188"}
+
+    found = " ".join(told(ConnectionSpec, body).values())
+
+    assert "hunter2" not in found
+    assert "415" not in found
