@@ -43,12 +43,14 @@ def worst_window(starts: Sequence[int], window: int) -> int:
 
 
 def achieved_rate(starts: Sequence[tuple[int, int]]) -> float:
-    """Starts a second for as long as first attempts were being made, which is when work was always due.
+    """Starts a second for as long as contacts were reached for the first time, which is when work was always due.
 
-    `starts` are (instant in microseconds, attempt number) in order of time.
+    `starts` are (instant in microseconds, contact) in order of time.
     """
-    firsts = [at for at, number in starts if number == 1]
+    firsts: dict[int, int] = {}
+    for at, contact in starts:
+        firsts.setdefault(contact, at)
     if len(firsts) < 2:  # noqa: PLR2004 - a rate needs two instants
         return 0.0
-    during = sum(firsts[0] <= at <= firsts[-1] for at, _ in starts)
-    return (during - 1) * SECOND / (firsts[-1] - firsts[0])
+    begin, end = min(firsts.values()), max(firsts.values())
+    return (sum(begin <= at <= end for at, _ in starts) - 1) * SECOND / (end - begin)

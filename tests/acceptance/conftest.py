@@ -78,8 +78,9 @@ def site(tmp_path: Path) -> Open:
     @contextmanager
     def opened(moods: str = "", **settings: str) -> Iterator[Site]:
         home = tmp_path / "home"
-        with running(home, FAST | settings, moods) as installation, with_stores(Settings(home=home)) as complete:
-            token = issue(Settings(home=home), Wanted("Acme", default_region="US"), Grant("tester"), create=True)
+        own = Settings(home=home, retry_minute_seconds=float(FAST["RETRY_MINUTE_SECONDS"]))
+        with running(home, FAST | settings, moods) as installation, with_stores(own) as complete:
+            token = issue(own, Wanted("Acme", default_region="US"), Grant("tester"), create=True)
             api = Api(installation.url, token)
             secret = secrets.installed(home).simulator_secret.get_secret_value()
             body = {
