@@ -20,11 +20,15 @@ from domain.audit.revisions import Revision
 from domain.audit.split import Use
 from domain.campaign import CampaignSpec, Status
 from domain.outcome import Outcome
+from domain.recording import NEVER_PLACED
 
 FETCH = 5000
 
-# What a dialer may say of an entry it did not send; any other void means that a connection had trouble.
-OWN_REASONS = ["late", "control_stale", "campaign_changed", "window_closed", "ceiling", "claim_unanswered"]
+# What a dialer may say of an entry it did not send, and a provider of one that never reached it; any other void means
+# that a connection had trouble.
+CALM_REASONS = [
+    "late", "control_stale", "campaign_changed", "window_closed", "ceiling", "claim_unanswered", NEVER_PLACED,
+]  # fmt: skip
 
 
 @asynccontextmanager
@@ -204,8 +208,9 @@ class EpochUse:
 
 
 _SPLIT = text("""
-    SELECT campaign_id, epoch, connection_id, caller, count(*) FILTER (WHERE outcome IS DISTINCT FROM 'void'),
-        count(*) FILTER (WHERE outcome = 'void' AND reason <> ALL(CAST(:own AS text[]))) > 0
+    SELECT campaign_id, epoch, connection_id, caller,
+        count(*) FILTER (WHERE outcome IS DISTINCT FROM 'void' OR reason = :never_placed),
+        count(*) FILTER (WHERE outcome = 'void' AND reason <> ALL(CAST(:calm AS text[]))) > 0
             OR count(*) FILTER (WHERE outcome = 'provider_error' AND reason = 'server_error') >= :server_errors,
         CAST(extract(epoch FROM min(slot_at)) * 1000000 AS bigint),
         CAST(extract(epoch FROM max(slot_at)) * 1000000 AS bigint)
@@ -215,7 +220,9 @@ _SPLIT = text("""
 
 async def split(connection: AsyncConnection, *, server_errors: int) -> list[EpochUse]:
     """The split of every epoch; so many server errors on a number count as trouble of its connection."""
-    rows = await connection.execute(_SPLIT, {"own": OWN_REASONS, "server_errors": server_errors})
+    rows = await connection.execute(
+        _SPLIT, {"calm": CALM_REASONS, "never_placed": NEVER_PLACED, "server_errors": server_errors}
+    )
     epochs: dict[tuple[int, int], EpochUse] = {}
     for campaign_id, epoch, connection_id, caller, attempts, troubled, first, last in rows:
         use = Use(connection_id, caller, attempts, troubled)
