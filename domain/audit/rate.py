@@ -1,8 +1,8 @@
 """Was a rate ever exceeded? The promise is counted out start by start, without the arithmetic of slots.
 
 At rate R let n = ⌈R⌉ and W = n/R seconds: any half-open window of W holds at most n starts, so the n-th start after any
-other lies at least W after it. Where a window touches several revisions the fastest of them judges it, and after a cut
-the next start lies at least the new W after the last.
+other lies at least W after it. Each start is judged by the rate it was granted under, so a window across a raise is
+judged by the faster rate; after a cut the next start lies at least the new W after the last, so none reaches across.
 """
 
 from collections import deque
@@ -44,14 +44,11 @@ class RateJudge:
 
     def __init__(self) -> None:
         self._recent: deque[Start] = deque(maxlen=MOST_STARTS + 1)
-        self._steady = 0
 
     def breach(self, attempt_id: int, at: int, rate: float) -> str | None:
         """What is wrong with this start, if anything."""
         start = Start(attempt_id, at, limit(rate))
         wrong = self._after_cut(start) or self._in_window(start)
-        same = bool(self._recent) and self._recent[-1].limit == start.limit
-        self._steady = self._steady + 1 if same else 1
         self._recent.append(start)
         return wrong
 
@@ -63,28 +60,15 @@ class RateJudge:
         return f"attempt {start.attempt_id} started {gap} after {last.attempt_id} and a cut of the rate"
 
     def _in_window(self, start: Start) -> str | None:
-        judge = self._fastest(start)
-        if len(self._recent) < judge.starts:
+        if len(self._recent) < start.limit.starts:
             return None
-        first = self._recent[-judge.starts]
-        if start.at - first.at >= judge.window:
+        first = self._recent[-start.limit.starts]
+        if start.at - first.at >= start.limit.window:
             return None
         return (
-            f"attempts {first.attempt_id} to {start.attempt_id} are {judge.starts + 1} starts "
-            f"in {_ms(start.at - first.at)} at {float(judge.rate):g}/s"
+            f"attempts {first.attempt_id} to {start.attempt_id} are {start.limit.starts + 1} starts "
+            f"in {_ms(start.at - first.at)} at {float(start.limit.rate):g}/s"
         )
-
-    def _fastest(self, start: Start) -> Limit:
-        """The limit of the fastest revision that the window before this start touches."""
-        fastest = start.limit
-        if self._steady >= fastest.starts and self._recent[-1].limit == fastest:
-            return fastest
-        for earlier in reversed(self._recent):
-            if start.at - earlier.at >= start.limit.window:
-                break
-            if earlier.limit.rate > fastest.rate:
-                fastest = earlier.limit
-        return fastest
 
 
 def _ms(microseconds: int) -> str:
