@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 import jwt
-import phonenumbers
+from rphonenumbers import SUPPORTED_REGIONS
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.allowed_schedule import known_zone
@@ -44,7 +44,7 @@ def issue(settings: Settings, wanted: Wanted, grant: Grant, *, create: bool) -> 
 def _check(wanted: Wanted) -> None:
     if not 1 <= len(wanted.name) <= LONGEST_NAME:
         raise InvalidError(f"the name has {len(wanted.name)} characters", f"give --org 1 to {LONGEST_NAME}")
-    if wanted.default_region is not None and wanted.default_region not in phonenumbers.SUPPORTED_REGIONS:
+    if wanted.default_region is not None and wanted.default_region not in SUPPORTED_REGIONS:
         raise InvalidError(f"'{wanted.default_region}' is not a region", "give --region two capital letters, like US")
     try:
         known_zone(wanted.timezone or "UTC")
