@@ -5,16 +5,18 @@ The judgement is pointwise: an instant is open when the wall clock of the zone s
 Zones come from the pinned `tzdata` package, never from the host (see `infra.clock`).
 """
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
-from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from domain.spec import Spec
+
+_T = TypeVar("_T", int, datetime)
 
 Day = Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 DAYS: tuple[Day, ...] = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -22,9 +24,10 @@ Days = Annotated[tuple[Day, ...], Field(min_length=1, max_length=7, strict=False
 StartTime = Annotated[str, StringConstraints(pattern=r"\A([01][0-9]|2[0-3]):[0-5][0-9]\z")]
 EndTime = Annotated[str, StringConstraints(pattern=r"\A(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\z")]
 
-_LOOK_AHEAD_DAYS = 9
+_LOOK_AHEAD = timedelta(days=9)
+_A_YEAR = timedelta(days=366)
 _ONE_DAY = timedelta(days=1)
-_SECOND = timedelta(seconds=1)
+_SECONDS_A_DAY = 86_400
 
 
 @lru_cache(maxsize=1)
@@ -56,7 +59,7 @@ class Window(Spec):
 
 
 class AllowedSchedule(Spec):
-    """`contract.md` 1: either one daily window by the `allowed_…` fields, or several by `windows`."""
+    """Either one daily window by the `allowed_…` fields, or several by `windows`."""
 
     timezone: ZoneName
     allowed_days: Days | None = None
@@ -105,34 +108,25 @@ def is_open(schedule: AllowedSchedule | None, at: datetime) -> bool:
 
 
 def span(schedule: AllowedSchedule | None, at: datetime) -> Span:
-    """Whether `at` is open, and the first later instant at which that may have changed (at most nine days on)."""
+    """Whether `at` is open, and until when that holds (the answer looks at most nine days ahead)."""
+    limit = at + _LOOK_AHEAD
     if schedule is None:
-        return Span(is_open=True, until=at + _LOOK_AHEAD_DAYS * _ONE_DAY)
-    now_open = is_open(schedule, at)
-    moments = [moment for moment in _moments(schedule, at) if moment > at]
-    return Span(now_open, next((m for m in moments if is_open(schedule, m) != now_open), moments[-1]))
+        return Span(is_open=True, until=limit)
+    opened, closed = next(_open_spans(schedule, at, limit), (limit, limit))
+    return Span(is_open=True, until=closed) if opened <= at else Span(is_open=False, until=opened)
 
 
 def next_open(schedule: AllowedSchedule | None, at: datetime) -> datetime:
     """The first open instant at or after `at`; a year ahead when none is found in a year."""
-    limit = at + 366 * _ONE_DAY
-    while at < limit:
-        open_now, until = span(schedule, at)
-        if open_now:
-            return at
-        at = until
-    return limit
+    limit = at + _A_YEAR
+    return at if schedule is None else next((opened for opened, _ in _open_spans(schedule, at, limit)), limit)
 
 
 def seconds_open(schedule: AllowedSchedule | None, start: datetime, end: datetime) -> float:
     """How many seconds between the two instants are open."""
-    total = 0.0
-    while start < end:
-        open_now, until = span(schedule, start)
-        until = min(until, end)
-        total += (until - start).total_seconds() if open_now else 0.0
-        start = until
-    return total
+    if schedule is None:
+        return max(0.0, (end - start).total_seconds())
+    return sum(((closed - opened).total_seconds() for opened, closed in _open_spans(schedule, start, end)), 0.0)
 
 
 def _refuse_empty(start: str, end: str) -> None:
@@ -147,45 +141,64 @@ def _second_of_day(text: str) -> int:
 
 @lru_cache(maxsize=4096)
 def _weekly_seconds(schedule: AllowedSchedule) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """For each weekday, Monday first, the open spans in seconds of the wall clock's day."""
-    windows = schedule.all_windows()
-    return tuple(
-        tuple((_second_of_day(w.start), _second_of_day(w.end)) for w in windows if day in w.days) for day in DAYS
+    """For each weekday, Monday first, the open spans in order, in seconds of the wall clock's day."""
+    windows = [(_second_of_day(one.start), _second_of_day(one.end), one.days) for one in schedule.all_windows()]
+    return tuple(tuple(_merged(sorted((start, end) for start, end, days in windows if day in days))) for day in DAYS)
+
+
+def _open_spans(schedule: AllowedSchedule, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """What is open of `[start, end)`: spans in order that neither touch nor overlap."""
+    return _merged(
+        (max(opened, low), min(closed, high))
+        for low, high, offset in _steady(ZoneInfo(schedule.timezone), start.astimezone(UTC), end.astimezone(UTC))
+        for opened, closed in _windows(schedule, low, high, offset)
+        if opened < high and closed > low
     )
 
 
-def _moments(schedule: AllowedSchedule, at: datetime) -> list[datetime]:
-    """Every instant of the next days at which openness can change: window edges, midnights, changes of offset."""
-    zone = ZoneInfo(schedule.timezone)
-    first = at.astimezone(zone).date() - _ONE_DAY
-    edges = {0} | {edge for spans in _weekly_seconds(schedule) for pair in spans for edge in pair}
-    instants = {
-        instant
-        for number in range(_LOOK_AHEAD_DAYS + 1)
-        for edge in edges
-        for instant in _instants(zone, first + number * _ONE_DAY, edge)
-    }
-    ordered = sorted(instants)
-    return sorted(instants | set(_offset_changes(zone, ordered)))
+def _steady(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
+    """Cut `[start, end)` into stretches of at most a day in which the wall clock keeps its offset from UTC."""
+    while start < end:
+        stop = min(start + _ONE_DAY, end)
+        offset = _offset(zone, start)
+        if _offset(zone, stop) != offset:
+            stop = _offset_change(zone, start)
+        yield start, stop, offset
+        start = stop
 
 
-def _instants(zone: ZoneInfo, day: date, second: int) -> Iterator[datetime]:
-    """The instants a wall time may stand for: two when it happens twice."""
-    wall = datetime.combine(day, time()) + timedelta(seconds=second)
-    for fold in (0, 1):
-        yield wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
+def _offset_change(zone: ZoneInfo, at: datetime) -> datetime:
+    """The whole second at which the offset of `at` ends, at most a day after it."""
+    before, second = _offset(zone, at), at.replace(microsecond=0)
+    passed = range(_SECONDS_A_DAY + 1)
+    return second + timedelta(
+        seconds=bisect_left(passed, True, key=lambda n: _offset(zone, second + timedelta(seconds=n)) != before)
+    )
 
 
-def _offset_changes(zone: ZoneInfo, instants: list[datetime]) -> Iterator[datetime]:
-    """The instants between neighbours at which the zone's offset changes, found by bisection to the second."""
-    for low, high in pairwise(instants):
-        before = low.astimezone(zone).utcoffset()
-        if high.astimezone(zone).utcoffset() == before:
-            continue
-        left, right = low, high
-        while right - left > _SECOND:
-            middle = left + (right - left) // 2
-            middle = middle.replace(microsecond=0) if middle.replace(microsecond=0) > left else middle
-            same = middle.astimezone(zone).utcoffset() == before
-            left, right = (middle, right) if same else (left, middle)
-        yield right.replace(microsecond=0)
+def _offset(zone: ZoneInfo, at: datetime) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta()
+
+
+def _windows(
+    schedule: AllowedSchedule, low: datetime, high: datetime, offset: timedelta
+) -> Iterator[tuple[datetime, datetime]]:
+    """The windows of all wall-clock days that `[low, high)` touches, as instants under this offset."""
+    day, last = (low + offset).date(), (high + offset).date()
+    while day <= last:
+        midnight = datetime.combine(day, time(), UTC) - offset
+        for start, end in _weekly_seconds(schedule)[day.weekday()]:
+            yield midnight + timedelta(seconds=start), midnight + timedelta(seconds=end)
+        day += _ONE_DAY
+
+
+def _merged(spans: Iterable[tuple[_T, _T]]) -> Iterator[tuple[_T, _T]]:
+    """Ordered spans with those that touch or overlap made one."""
+    whole: tuple[_T, _T] | None = None
+    for start, end in spans:
+        if whole is not None and start > whole[1]:
+            yield whole
+            whole = None
+        whole = (start, end) if whole is None else (whole[0], max(whole[1], end))
+    if whole is not None:
+        yield whole
