@@ -1,0 +1,222 @@
+"""`outdial up`: one line when it is ready, pids that stay true, everything gone when it is told to stop or killed."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.settings import load_settings
+from workers.processes import Shape, commands, environment_of
+
+PATIENCE_SECONDS = 30.0
+ROLES = {"scheduler", "dialer", "worker", "web", "redis", "postgres", "simulator", "up"}
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    process: subprocess.Popen[str]
+    home: Path
+    ready: dict[str, object]
+
+    def pids(self) -> dict[str, int | list[int]]:
+        found: dict[str, int | list[int]] = json.loads((self.home / "pids.json").read_bytes())
+        return found
+
+    def pid(self, role: str) -> int:
+        pid = self.pids()[role]
+        return pid if isinstance(pid, int) else pid[0]
+
+    def processes(self) -> list[psutil.Process]:
+        flat = [pid for pids in self.pids().values() for pid in (pids if isinstance(pids, list) else [pids])]
+        return [psutil.Process(pid) for pid in flat]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Up]:
+    """One that the tests of this file share; it mends itself."""
+    with brought_up() as one:
+        yield one
+
+
+@pytest.fixture
+def ending() -> Iterator[Up]:
+    """One that a test may end."""
+    with brought_up() as one:
+        yield one
+
+
+@contextmanager
+def brought_up() -> Iterator[Up]:
+    with tempfile.TemporaryDirectory(prefix="outdial-test-") as folder:
+        port, simulator = free_ports(2)
+        home = Path(folder) / "home"
+        process = start(home, "--port", str(port), "--dialers", "2", "--simulator", str(simulator))
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, errors(home)
+            yield Up(process, home, json.loads(line))
+        finally:
+            process.terminate()
+            process.communicate(timeout=PATIENCE_SECONDS)
+
+
+def test_the_ready_line_tells_where_everything_is_and_every_process_has_its_pid(running: Up) -> None:
+    pids = running.pids()
+
+    assert (running.ready["event"], running.ready["home"]) == ("ready", str(running.home.resolve()))
+    assert set(pids) == ROLES
+    assert isinstance(pids["dialer"], list)
+    assert len(pids["dialer"]) == 2
+    with urllib.request.urlopen(f"{running.ready['url']}/api/health") as answer:  # noqa: S310 - our own address
+        assert answer.status == 200
+
+
+def test_a_stop_ends_everything_and_exits_with_zero(ending: Up) -> None:
+    everything = ending.processes()
+
+    ending.process.send_signal(signal.SIGTERM)
+
+    assert ending.process.wait(PATIENCE_SECONDS) == 0
+    assert running_of(everything) == []
+    assert not (ending.home / "pids.json").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
+def test_nothing_outlives_a_kill(ending: Up) -> None:
+    everything = ending.processes()
+
+    ending.process.kill()
+    ending.process.wait()
+
+    assert running_of(everything) == []
+
+
+@pytest.mark.parametrize("role", ["web", "dialer", "scheduler", "worker", "redis", "postgres", "simulator"])
+def test_what_is_killed_is_started_again_under_a_new_pid(running: Up, role: str) -> None:
+    killed = running.pid(role)
+
+    os.kill(killed, signal.SIGKILL)
+
+    wait_for_another_pid(running, role, killed)
+    assert psutil.pid_exists(running.pid(role))
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, error = refusal(start(tmp_path, "--port", str(port)), tmp_path)
+
+    assert code == 2
+    assert f"port {port} of 127.0.0.1 cannot be used: Address already in use" in error
+
+
+def test_port_zero_is_refused(tmp_path: Path) -> None:
+    code, error = refusal(start(tmp_path, "--port", "0"), tmp_path)
+
+    assert code == 2
+    assert "'--port'" in error
+
+
+def test_a_second_up_on_the_same_home_is_refused(running: Up) -> None:
+    code, error = refusal(start(running.home, "--port", str(free_ports(1)[0])), running.home)
+
+    assert code == 2
+    assert "runs already on" in error
+
+
+def test_processes_find_the_stores_and_the_secrets_in_their_environment(tmp_path: Path) -> None:
+    settings = load_settings(
+        home=tmp_path,
+        port=8123,
+        database_url="postgresql:///one",
+        redis_url="redis:///",
+        jwt_secret="s",
+        encryption_key="k",
+    )
+
+    environment = environment_of(settings)
+
+    assert environment["OUTDIAL_DATABASE_URL"] == "postgresql:///one"
+    assert environment["OUTDIAL_PUBLIC_URL"] == "http://127.0.0.1:8123"
+    assert environment["OUTDIAL_ALLOW_PRIVATE_URLS"] == "False"
+
+
+def test_each_process_has_a_log_of_its_own(tmp_path: Path) -> None:
+    settings = load_settings(
+        home=tmp_path, database_url="postgresql:///", redis_url="redis:///", jwt_secret="s", encryption_key="k"
+    )
+
+    made = commands(settings, Shape(dialers=2, workers=1))
+
+    assert [(role, command.log.name) for role, command in made] == [
+        ("web", "web.log"),
+        ("worker", "worker.log"),
+        ("dialer", "dialer.log"),
+        ("dialer", "dialer-2.log"),
+        ("scheduler", "scheduler.log"),
+    ]
+
+
+def start(home: Path, *options: str) -> subprocess.Popen[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OUTDIAL_")}
+    home.mkdir(exist_ok=True)
+    with (home / "up.log").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "workers.cli", "up", "--home", str(home), *options],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=clean,
+        )
+
+
+def refusal(process: subprocess.Popen[str], home: Path) -> tuple[int, str]:
+    process.communicate(timeout=PATIENCE_SECONDS)
+    return process.returncode, errors(home)
+
+
+def errors(home: Path) -> str:
+    return (home / "up.log").read_text()
+
+
+def running_of(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run when they have had time to end; a zombie that nobody reaps has ended."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (left := [one for one in processes if is_running(one)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def is_running(one: psutil.Process) -> bool:
+    try:
+        return bool(one.is_running() and one.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def wait_for_another_pid(up: Up, role: str, old: int) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while up.pid(role) == old:
+        assert time.monotonic() < deadline, f"{role} was not started again"
+        time.sleep(0.02)
