@@ -1,4 +1,9 @@
-"""Smooth weighted round robin: exact over every cycle of weights, and as even as can be within it."""
+"""Whose turn it is: exact over every cycle of weights, and never a whole pick from its share within one.
+
+This is Tijdeman's rule for the chairman assignment problem. A key is owed its share of all picks less those it got;
+of the keys that are owed enough, the one that would soonest be a whole pick behind comes next. With n keys no count
+ever differs from its share by more than 1 - 1/(2n - 2).
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -6,29 +11,35 @@ from collections.abc import Callable, Mapping
 class Rota:
     """Picks keys in proportion to their weights.
 
-    Each pick adds every present key's weight to its credit and takes the sum from the one picked, so credits always add
-    up to zero. A key that is left out keeps its credit and is not caught up. What a pick took can be given back.
+    Credit is what a key is owed, in parts of a pick as many as the weights' sum. Each pick adds every present key's
+    weight to its credit and takes the sum from the one picked, so credits always add up to zero. A key that is left out
+    keeps its credit and is not caught up. What a pick took can be given back.
     """
 
     def __init__(self, weights: Mapping[int, int], used: Mapping[int, int] | None = None) -> None:
         """`used` is how often each key was picked so far: the state is a function of the counts alone."""
         self.weights = dict(weights)
-        total, picks = sum(self.weights.values()), sum((used or {}).get(key, 0) for key in self.weights)
-        self._credit = {key: picks * weight - (used or {}).get(key, 0) * total for key, weight in self.weights.items()}
+        self._credit = _owed(self.weights, used or {})
 
     def peek(self, available: Callable[[int], bool]) -> int | None:
         """The key the next pick takes among the available ones, None when there is none."""
         present = [key for key in self.weights if available(key)]
-        return max(present, key=lambda key: self._credit[key] + self.weights[key], default=None)
+        total, doubled = sum(self.weights[key] for key in present), 2 * len(present) - 2
+        owed = [key for key in present if (self._credit[key] + self.weights[key]) * doubled >= total]
+        return min(owed or present, key=lambda key: self._patience(key, total, doubled), default=None)
 
     def pick(self, key: int, available: Callable[[int], bool]) -> None:
         """Take what `peek` showed."""
         self._move(key, available, 1)
 
     def give_back(self, key: int, available: Callable[[int], bool]) -> None:
-        """Undo one pick of a key, because nothing came of it."""
+        """Undo one pick of a key, because nothing came of it; `available` as it was for the pick."""
         if key in self.weights:
             self._move(key, available, -1)
+
+    def _patience(self, key: int, total: int, doubled: int) -> float:
+        """In how many picks the key would be too far behind."""
+        return (total * (doubled - 1) - self._credit[key] * doubled) / self.weights[key]
 
     def _move(self, picked: int, available: Callable[[int], bool], sign: int) -> None:
         present = [key for key in self.weights if available(key) or key == picked]
@@ -39,3 +50,11 @@ class Rota:
 
 def everyone(_key: int) -> bool:
     return True
+
+
+def _owed(weights: Mapping[int, int], used: Mapping[int, int]) -> dict[int, int]:
+    """The credits after these picks, at most one pick each: counts cannot tell a key owed more from one left out."""
+    total, picks = sum(weights.values()), sum(used.get(key, 0) for key in weights)
+    credit = {key: picks * weight - used.get(key, 0) * total for key, weight in weights.items()}
+    most = max(map(abs, credit.values()), default=0)
+    return credit if most <= total else {key: value * total // most for key, value in credit.items()}
