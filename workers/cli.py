@@ -96,13 +96,14 @@ def audit(
     *,
     home: Home = None,
     witness: Annotated[Path | None, typer.Option(help="The log of the simulated provider.")] = None,
+    logs: Annotated[Path | None, typer.Option(help="A folder of logs, to be searched for phone numbers.")] = None,
 ) -> None:
     """Check the invariants on the live database, and on a provider's log; exit code 1 when one is broken."""
     from workers.audit import audit as run_audit
     from workers.installation import with_stores
 
     with with_stores(_settings(home=home)) as settings:
-        raise typer.Exit(run_audit(settings, witness))
+        raise typer.Exit(run_audit(settings, witness, logs))
 
 
 @app.command()

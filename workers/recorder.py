@@ -31,7 +31,7 @@ from infra.settings import Settings
 from workers.control import SpecCache
 from workers.runtime import Runtime
 
-GATHER_SECONDS = 0.005
+GATHER_SECONDS = 0.04
 MOST_REPORTS = 500
 MOST_TRIES = 5
 DEADLOCK_OR_CONFLICT = frozenset({"40P01", "40001", "55P03"})

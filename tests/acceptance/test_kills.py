@@ -37,7 +37,7 @@ def test_kills_of_dialer_scheduler_and_redis_lose_nobody_and_dial_nobody_twice(s
 
         assert ended["progress"] == {"total_contacts": 1200, "final_contacts": 1200, "percent": 100.0}
         assert ended["counts"]["attempts"]["open"] == 0
-        assert audit(it.settings, it.witness) == 0
+        assert audit(it.settings, it.witness, it.installation.home / "logs") == 0
 
 
 def kill(it: Site, role: str) -> None:

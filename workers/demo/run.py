@@ -72,7 +72,7 @@ def demo(*, contacts: int, rate: float) -> int:
         with with_stores(settings) as complete:
             _summarize(console, complete, api, campaign, rate)
             console.print("\n[bold]Audit[/bold]")
-            return audit(complete, home / "simulator.log")
+            return audit(complete, home / "simulator.log", home / "logs")
 
 
 @contextmanager
