@@ -21,7 +21,7 @@ SERVER_ERRORS_TO_COOL = 50
 class HttpSettings(Spec):
     """Where the `http` connection sends attempts, and the secret both sides sign with (never returned)."""
 
-    url: Annotated[str, Field(min_length=8, max_length=2000, pattern=r"\Ahttps?://[^\s@]+\z")]
+    url: Annotated[str, Field(min_length=8, max_length=2000, pattern=r"\Ahttps?://[!-?A-~]+\z")]
     secret: Annotated[str, Field(min_length=16, max_length=500)]
 
 

@@ -21,7 +21,8 @@ ACCEPTED = "accepted"
 UNKNOWN = "unknown"
 ABSENT = "absent"
 
-UNDER_WAY = frozenset({ACCEPTED, ProviderStatus.RINGING, ProviderStatus.ANSWERED})
+# What only Outdial itself may say in a report.
+OURS = frozenset({ACCEPTED, UNKNOWN, ABSENT, Outcome.VOID, Outcome.INTERNAL_ERROR})
 DECIDABLE = frozenset({ContactState.DIALING, ContactState.READY, ContactState.EXHAUSTED, ContactState.DONE})
 AFTER_THE_END: dict[Status, ContactState] = {
     Status.ENDED: ContactState.EXPIRED,
@@ -98,6 +99,11 @@ class Rules:
         return min(2, len(self.look_up) - 1)
 
 
+def providers_word(status: str) -> str:
+    """A provider's status as a report may carry it: one that looks like our own word is a word we do not know."""
+    return f"provider:{status}" if status in OURS else status
+
+
 def apply(report: Report, attempt: Attempt, rules: Rules, threshold_seconds: int | None) -> Attempt:
     """The attempt after the report. Unknown words are kept as its `provider_status` and change nothing else."""
     attempt = replace(
@@ -163,7 +169,8 @@ def _settled(contact: Contact, state: ContactState) -> Contact:
 
 def _close(attempt: Attempt, outcome: Outcome, at: datetime, reason: str | None) -> Attempt:
     started = attempt.started_at if outcome is Outcome.VOID else attempt.started_at or attempt.slot_at
-    return replace(attempt, outcome=outcome, ended_at=at, reason=reason, started_at=started, look_at=None)
+    ended = max(at, started or attempt.claimed_at)
+    return replace(attempt, outcome=outcome, ended_at=ended, reason=reason, started_at=started, look_at=None)
 
 
 def _accepted(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
@@ -196,7 +203,7 @@ def _absent(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
     """The provider does not know it. Believed only twice, and never against evidence that it was placed."""
     if attempt.outcome is not None:
         return attempt
-    if attempt.accepted_at is not None or attempt.provider_status in UNDER_WAY:
+    if attempt.accepted_at is not None or attempt.provider_status is not None:
         return replace(attempt, look_at=report.at + rules.next_look(attempt.looks))
     if attempt.absent_at is None:
         return replace(attempt, absent_at=report.at, look_at=report.at + rules.absent)

@@ -3,29 +3,28 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
-_PLUS_PHONE = re.compile(r"\+[0-9]{5,13}([0-9]{2})(?![0-9])")
+_PLUS_PHONE = re.compile(r"(?:\+|%2[Bb])[0-9]{5,}([0-9]{2})(?![0-9])")
 
 
 def configure(level: str) -> None:
-    """Route structlog and the standard library's loggers through the same masking processors."""
+    """Route structlog and the standard library's loggers through the same processors, the last of which masks."""
     logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(message)s", force=True)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        masked,
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.JSONRenderer(),
+            masked,
         ],
     )
     for handler in logging.getLogger().handlers:
@@ -38,9 +37,6 @@ def configure(level: str) -> None:
     )
 
 
-def masked(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Phone numbers in any text of an event keep their last two digits only."""
-    for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = _PLUS_PHONE.sub(r"+…\1", value)
-    return event
+def masked(_logger: Any, _method: str, line: Any) -> str:
+    """Phone numbers anywhere in a rendered line keep their last two digits only."""
+    return _PLUS_PHONE.sub(r"+…\1", str(line))

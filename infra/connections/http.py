@@ -5,17 +5,20 @@ a 5xx is this protocol's word that nothing was placed; what may have been placed
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from domain.attempt import Report, Source, Trouble, instant
+from domain.connection import LONGEST_RETRY_AFTER
 from domain.outcome import FINAL_STATUSES, Outcome, ProviderStatus
-from domain.recording import ABSENT, ACCEPTED, UNKNOWN
+from domain.recording import ABSENT, ACCEPTED, UNKNOWN, providers_word
 from infra.connections.transport import Address, Answer, Exchange, Lost, NotSent, request_bytes
 from infra.crypto import SIGNATURE_HEADER, sign
 
 SECOND = 1_000_000
+NOT_NUL = r"\A[^\x00]*\z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,10 @@ class ProviderAnswer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    ref: str | None = Field(default=None, max_length=500)
-    status: str | None = Field(default=None, max_length=100)
+    ref: Annotated[str, StringConstraints(max_length=500, pattern=NOT_NUL)] | None = None
+    status: Annotated[str, StringConstraints(max_length=100, pattern=NOT_NUL)] | None = None
     duration_seconds: float | None = Field(default=None, ge=0, le=10**7)
-    answered_by: str | None = Field(default=None, max_length=100)
+    answered_by: Annotated[str, StringConstraints(max_length=100, pattern=NOT_NUL)] | None = None
 
 
 def placing(order: Order, credentials: Credentials, now: int) -> bytes:
@@ -79,7 +82,8 @@ def placing(order: Order, credentials: Credentials, now: int) -> bytes:
 
 def asking(attempt_id: int, credentials: Credentials, now: int) -> bytes:
     """The request that asks what became of an attempt."""
-    target = f"{credentials.address.target.rstrip('/')}/{attempt_id}"
+    path, question_mark, query = credentials.address.target.partition("?")
+    target = f"{path.rstrip('/')}/{attempt_id}{question_mark}{query}"
     headers = {SIGNATURE_HEADER: sign(credentials.secret, b"", now // SECOND)}
     return request_bytes("GET", credentials.address, target, headers)
 
@@ -101,7 +105,7 @@ def looked_up(attempt_id: int, exchange: Exchange, now: int) -> Report:
             return _report(attempt_id, now, ABSENT, source=Source.LOOK_UP)
         said = _parse(exchange.body) if exchange.status == 200 else None  # noqa: PLR2004
         if said is not None and said.status:
-            return _report(attempt_id, now, said.status, source=Source.LOOK_UP, said=said)
+            return _report(attempt_id, now, providers_word(said.status), source=Source.LOOK_UP, said=said)
     return _report(attempt_id, now, UNKNOWN, source=Source.LOOK_UP)
 
 
@@ -152,8 +156,10 @@ def _refused(attempt_id: int, answer: Answer, now: int) -> Report:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After in seconds; its rare date form is left to the doubling pauses."""
-    return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
+    """Retry-After in seconds, an hour at most; its rare date form is left to the doubling pauses."""
+    if retry_after is None or not (retry_after.isascii() and retry_after.isdigit()):
+        return None
+    return min(float(retry_after), LONGEST_RETRY_AFTER.total_seconds())
 
 
 def _parse(body: bytes) -> ProviderAnswer | None:

@@ -6,7 +6,6 @@ by one of three values: `NotSent`, `Lost` (the first byte may have left) or `Ans
 """
 
 import asyncio
-import ipaddress
 import ssl
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -16,7 +15,9 @@ from urllib.parse import urlsplit
 
 import httptools
 
-MOST_BODY_BYTES = 64 * 1024
+from domain.public_url import is_public_address
+
+MOST_ANSWER_BYTES = 64 * 1024
 LONGEST_IDLE_SECONDS = 4.0
 MOST_IDLE = 2000
 
@@ -32,7 +33,9 @@ class Address:
 
     @classmethod
     def of(cls, url: str) -> "Address":
-        """ValueError when the URL has no host or a port that is none."""
+        """ValueError when the URL has no host, a port that is none, or what a request line cannot hold as it is."""
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise ValueError("a URL holds visible ASCII only: percent-encode its path, write its host in punycode")
         parts = urlsplit(url)
         tls = parts.scheme == "https"
         if not parts.hostname:
@@ -128,19 +131,22 @@ class Transport:
             raise OSError("only https is allowed")
         found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port)
         hosts = [str(entry[4][0]) for entry in found]
-        if not hosts or not all(is_public(host) for host in hosts):
+        if not hosts or not all(is_public_address(host) for host in hosts):
             raise OSError("the name leads to a private address")
         return hosts[0]
 
     def give_back(self, address: Address, line: "_Line") -> None:
         idle = self._idle[address.tls, address.host, address.port]
+        while idle and not idle[0].is_fresh():
+            idle.popleft().close()
         if line.is_fresh() and len(idle) < MOST_IDLE:
-            line.idle_since = monotonic()
             idle.append(line)
         else:
             line.close()
 
     async def exchange(self, line: "_Line", request: bytes, check: Check) -> Exchange:
+        if not line.is_open:
+            return NotSent("connection_closed", unreachable=not line.was_used)
         stamp = check()
         if isinstance(stamp, str):
             return NotSent(stamp)
@@ -177,21 +183,13 @@ class Line:
         finally:
             self.put_back()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a request could still be sent on it, as far as this end knows."""
+        return self._line.is_open
+
     def put_back(self) -> None:
         self.transport.give_back(self.address, self._line)
-
-
-def is_public(host: str) -> bool:
-    """Whether an address may be connected to when private ones are not allowed.
-
-    Translated and tunnelled forms of IPv4 (64:ff9b::/96, 2002::/16, ::ffff:0:0/96) are refused whatever they carry.
-    """
-    address = ipaddress.ip_address(host)
-    if isinstance(address, ipaddress.IPv6Address):
-        tunnels = ("64:ff9b::/96", "2002::/16", "::ffff:0:0/96")
-        if any(address in ipaddress.ip_network(tunnel) for tunnel in tunnels):
-            return False
-    return address.is_global and not address.is_multicast
 
 
 def request_bytes(method: str, address: Address, target: str, headers: dict[str, str], body: bytes = b"") -> bytes:
@@ -209,23 +207,30 @@ class _Line(asyncio.Protocol):
     """One connection: at most one request at a time, its answer parsed as it arrives."""
 
     def __init__(self) -> None:
-        self.idle_since = monotonic()
+        self.was_used = False
+        self._idle_since = monotonic()
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[tuple[int, bytes, str | None]] | None = None
-        self._parser: httptools.HttpResponseParser | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._received = 0
         self._body = bytearray()
         self._retry_after: str | None = None
+        self._has_length = self._ends_with_stream = False
         self._alive = False
 
+    @property
+    def is_open(self) -> bool:
+        return self._alive and self._transport is not None and not self._transport.is_closing()
+
     def is_fresh(self) -> bool:
-        return self._alive and self._answer is None and monotonic() - self.idle_since < LONGEST_IDLE_SECONDS
+        return self.is_open and self._answer is None and monotonic() - self._idle_since < LONGEST_IDLE_SECONDS
 
     def send(self, request: bytes) -> "asyncio.Future[tuple[int, bytes, str | None]]":
+        """Write a request on an open connection that is doing nothing else."""
+        if self._transport is None or self._answer is not None:
+            raise RuntimeError("a request may be sent on an open and idle connection only")
+        self.was_used, self._received, self._parser = True, 0, httptools.HttpResponseParser(self)
         self._answer = asyncio.get_running_loop().create_future()
-        if not self._alive or self._transport is None:
-            self._answer.set_exception(_BrokenError("connection_closed"))
-            return self._answer
-        self._parser, self._body, self._retry_after = httptools.HttpResponseParser(self), bytearray(), None
         self._transport.write(request)
         return self._answer
 
@@ -235,38 +240,59 @@ class _Line(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport, self._alive = transport, True  # type: ignore[assignment]
+        self._transport, self._alive = transport, True  # type: ignore[assignment]  # a stream's transport
+
+    def eof_received(self) -> None:
+        """The end of the stream is the end of an answer whose head told no length; then the connection closes."""
+        self._alive = False
+        if self._ends_with_stream:
+            self.on_message_complete()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._alive = False
         self._break("connection_lost")
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is None or self._answer is None:
+        """What comes unasked, or goes on for ever, ends the connection."""
+        self._received += len(data)
+        if self._answer is None:
             self.close()
-            return
+        elif self._received > MOST_ANSWER_BYTES:
+            self._break("answer_too_large")
+        else:
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._break("unreadable_answer")
+
+    def on_message_begin(self) -> None:
+        """Of an answer, of a 1xx before it, or of something unasked behind it."""
+        self._alive = self._alive and self._answer is not None
+        self._body, self._retry_after = bytearray(), None
+        self._has_length = self._ends_with_stream = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"retry-after":
             self._retry_after = value.decode("latin-1")
+        self._has_length = self._has_length or name.lower() in {b"content-length", b"transfer-encoding"}
+
+    def on_headers_complete(self) -> None:
+        self._ends_with_stream = not self._has_length
 
     def on_body(self, body: bytes) -> None:
         self._body += body
-        if len(self._body) > MOST_BODY_BYTES:
-            self._break("answer_too_large")
 
     def on_message_complete(self) -> None:
-        answer, parser = self._answer, self._parser
-        if answer is None or parser is None or parser.get_status_code() < 200:  # noqa: PLR2004 - 1xx is no answer
+        status = self._parser.get_status_code()
+        if self._answer is None or status < 200:  # noqa: PLR2004 - 1xx is no answer
             return
-        self._alive = self._alive and parser.should_keep_alive()
-        self._answer = self._parser = None
-        if not answer.done():
-            answer.set_result((parser.get_status_code(), bytes(self._body), self._retry_after))
+        self._alive = self._alive and self._parser.should_keep_alive()
+        self._idle_since = monotonic()
+        answered, self._answer = self._answer, None
+        if not answered.done():
+            answered.set_result((status, bytes(self._body), self._retry_after))
 
     def _break(self, reason: str) -> None:
         self._alive = False
