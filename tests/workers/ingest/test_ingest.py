@@ -215,8 +215,8 @@ async def is_done(connection: AsyncConnection, cohort_id: int) -> bool:
 
 
 def test_two_cohorts_with_the_same_numbers_share_them_without_a_deadlock(desk: Desk) -> None:
-    desk = desk.with_limits(chunk_bytes=500)
-    numbers = [phone(index) for index in range(400)]
+    desk = desk.with_limits(max_rows=5000, chunk_bytes=100_000)
+    numbers = [phone(index) for index in range(5000)]
     there = desk.upload("phone\n" + "\n".join(numbers))
     back = desk.upload("phone\n" + "\n".join(reversed(numbers)))
 
@@ -225,8 +225,8 @@ def test_two_cohorts_with_the_same_numbers_share_them_without_a_deadlock(desk: D
 
     desk.runner.run(at_once())
 
-    assert desk.cohort(there).valid_records + desk.cohort(back).valid_records == 400
-    assert desk.cohort(there).rejected_records + desk.cohort(back).rejected_records == 400
+    assert desk.cohort(there).valid_records + desk.cohort(back).valid_records == 5000
+    assert desk.cohort(there).rejected_records + desk.cohort(back).rejected_records == 5000
 
 
 @pytest.mark.parametrize(("status", "state"), [("cancelled", "cancelled"), ("ended", "expired"), ("paused", "ready")])
