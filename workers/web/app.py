@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 import uvicorn
@@ -31,7 +32,7 @@ BACKLOG = 2048
 
 def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
     """The whole HTTP surface; `record` takes what providers report (the recorder's door unless given)."""
-    app = FastAPI(
+    app = _App(
         title="Outdial",
         openapi_url="/api/openapi.json",
         docs_url="/api/docs",
@@ -44,7 +45,7 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
     errors.install(app)
     app.router.routes.append(callbacks.route(runtime, record or Recorder(runtime).record))
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, responses=errors.DESCRIBED)
     return app
 
 
@@ -72,6 +73,15 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
     stopping.cancel()
     server.should_exit = True
     await serving
+
+
+class _App(FastAPI):
+    """Describes the route that stands beside the framework's, too."""
+
+    def openapi(self) -> dict[str, Any]:
+        schema = super().openapi()
+        schema["paths"].setdefault(callbacks.PATH, callbacks.described())
+        return schema
 
 
 class _Server(uvicorn.Server):

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.requests import Request
@@ -66,6 +66,9 @@ class Callback(BaseModel):
         )
 
 
+PATH = "/api/callbacks/{connection_id}"
+
+
 def route(runtime: Runtime, record: Record) -> Route:
     """The route; `record` returns after the commit, False when the connection has no such attempt."""
     secrets = Secrets(runtime)
@@ -83,6 +86,30 @@ def route(runtime: Runtime, record: Record) -> Route:
         return Response(status_code=204)
 
     return Route("/api/callbacks/{connection_id:int}", callback, methods=["POST"])
+
+
+def described() -> dict[str, Any]:
+    """The path as OpenAPI shows it, which knows of the framework's routes only."""
+    schema = Callback.model_json_schema()
+    return {
+        "post": {
+            "tags": ["callbacks"],
+            "summary": "What a provider reports about an attempt",
+            "operationId": "callback",
+            "parameters": [
+                {"name": "connection_id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}},
+                {"name": SIGNATURE_HEADER, "in": "header", "required": True, "schema": {"type": "string"}},
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": Callback.model_json_schema()}},
+            },
+            "responses": {
+                "204": {"description": "Recorded durably"},
+                "4XX": {"description": "Not signed, not readable, or no attempt of this connection"},
+            },
+        }
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,20 @@
 
 import traceback
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
+from typing import Any, Literal
 
 import asyncpg
 import orjson
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from domain.errors import ConflictError, Detail, InvalidError, NotFoundError, OutdialError
 from domain.lifecycle import StaleError
@@ -65,6 +68,26 @@ TOLD: dict[int, tuple[str, str]] = {
 PASSING = ("08", "53", "57", "55P03", "40")
 # Text that PostgreSQL cannot keep: the NUL character.
 UNSTORABLE = frozenset({"22021", "22P05"})
+
+
+class ErrorDetail(BaseModel):
+    field: str
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every error; `details` stands in those of validation."""
+
+    success: Literal[False]
+    message: str
+    error: str
+    details: list[ErrorDetail] | None = None
+
+
+DESCRIBED: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorAnswer, "description": "The request cannot be answered as it is"},
+    "5XX": {"model": ErrorAnswer, "description": "Try again later"},
+}
 
 
 def install(app: FastAPI) -> None:
@@ -142,11 +165,24 @@ async def _validation(_request: Request, error: Exception) -> Response:
     return error_response(HTTPStatus.BAD_REQUEST, problem.message, problem.way_out, problem.details)
 
 
-async def _http(_request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         return crashed(error)
     message, way_out = TOLD.get(error.status_code, (str(error.detail), ""))
-    return error_response(error.status_code, message, way_out, headers=error.headers)
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(sorted(_methods(request)))}
+    return error_response(error.status_code, message, way_out, headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """Every method this path takes; the framework tells those of the first route only."""
+    return {
+        method.value
+        for method in HTTPMethod
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method.value})[0] is Match.FULL
+    }
 
 
 async def _store(_request: Request, error: Exception) -> Response:

@@ -1,0 +1,177 @@
+"""Callbacks: believed by their signature only, and answered after the commit."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from domain.attempt import Source, instant
+from infra.crypto import SIGNATURE_HEADER, sign
+from tests import builders
+from tests.builders import CONNECTION_SECRET
+from tests.workers.web.asking import Api
+
+ATTEMPT = 77
+
+
+@pytest.fixture
+def connection_id(api: Api) -> int:
+    """A connection that has the attempt."""
+    found = api.rows(lambda db: builders.connection(db, api.organization_id))
+    api.reports.known.add((ATTEMPT, found))
+    return found
+
+
+def call_back(
+    api: Api, connection_id: int, body: bytes | dict[str, Any], *, secret: str = CONNECTION_SECRET, late: int = 0
+) -> Any:
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    signed = sign(secret, content, api.runtime.clock.now() // 1_000_000 - late)
+    headers = {SIGNATURE_HEADER: signed}
+    return api.anonymous("POST", f"/api/callbacks/{connection_id}", content=content, headers=headers)
+
+
+def test_a_signed_report_is_recorded(api: Api, connection_id: int) -> None:
+    said = {
+        "attempt_id": ATTEMPT,
+        "status": "completed",
+        "duration_seconds": 12,
+        "ref": "r-1",
+        "answered_by": "human",
+        "occurred_at": "2026-05-20T17:00:00.5Z",
+        "more": {"than": "we know"},
+    }
+
+    answer = call_back(api, connection_id, said)
+
+    report = api.reports.taken[0]
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert (report.attempt_id, report.status, report.source) == (ATTEMPT, "completed", Source.CALLBACK)
+    assert (report.duration_seconds, report.ref, report.answered_by) == (12, "r-1", "human")
+    assert report.at == datetime(2026, 5, 20, 17, 0, 0, 500_000, tzinfo=UTC)
+
+
+def test_a_word_we_do_not_know_is_kept(api: Api, connection_id: int) -> None:
+    answer = call_back(api, connection_id, {"attempt_id": ATTEMPT, "status": "voicemail_beep"})
+
+    assert (answer.status_code, api.reports.taken[0].status) == (204, "voicemail_beep")
+
+
+@pytest.mark.parametrize("word", ["void", "absent", "unknown", "accepted", "internal_error"])
+def test_a_provider_cannot_speak_our_own_words(api: Api, connection_id: int, word: str) -> None:
+    call_back(api, connection_id, {"attempt_id": ATTEMPT, "status": word})
+
+    assert api.reports.taken[0].status == f"provider:{word}"
+
+
+def test_nothing_happens_later_than_now(api: Api, connection_id: int) -> None:
+    call_back(api, connection_id, {"attempt_id": ATTEMPT, "status": "busy", "occurred_at": "2099-01-01T00:00:00Z"})
+
+    assert api.reports.taken[0].at <= instant(api.runtime.clock.now())
+
+
+@pytest.mark.parametrize(("late", "status"), [(0, 204), (299, 204), (302, 401), (-298, 204), (-302, 401)])
+def test_a_signature_holds_for_five_minutes_either_way(api: Api, connection_id: int, late: int, status: int) -> None:
+    answer = call_back(api, connection_id, {"attempt_id": ATTEMPT, "status": "busy"}, late=late)
+
+    assert answer.status_code == status
+    assert len(api.reports.taken) == (1 if status == 204 else 0)
+
+
+def test_a_wrong_or_missing_signature_changes_nothing(api: Api, connection_id: int) -> None:
+    body = orjson.dumps({"attempt_id": ATTEMPT, "status": "busy"})
+
+    wrong = call_back(api, connection_id, body, secret="another secret of some length")
+    missing = api.anonymous("POST", f"/api/callbacks/{connection_id}", content=body)
+    nobody = call_back(api, 999_999, body)
+
+    assert [answer.status_code for answer in (wrong, missing, nobody)] == [401, 401, 401]
+    assert wrong.json()["success"] is False
+    assert api.reports.taken == []
+
+
+def test_the_body_is_signed_as_it_was_sent(api: Api, connection_id: int) -> None:
+    headers = {SIGNATURE_HEADER: sign(CONNECTION_SECRET, b"{}", api.runtime.clock.now() // 1_000_000)}
+
+    answer = api.anonymous("POST", f"/api/callbacks/{connection_id}", content=b"{ }", headers=headers)
+
+    assert answer.status_code == 401
+
+
+def test_an_attempt_of_another_connection_is_a_404(api: Api, connection_id: int) -> None:
+    other = api.rows(lambda db: builders.connection(db, api.organization_id))
+
+    answers = [
+        call_back(api, other, {"attempt_id": ATTEMPT, "status": "busy"}),
+        call_back(api, connection_id, {"attempt_id": ATTEMPT + 1, "status": "busy"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        {"attempt_id": "77", "status": "busy"},
+        {"attempt_id": 0, "status": "busy"},
+        {"attempt_id": ATTEMPT},
+        {"attempt_id": ATTEMPT, "status": ""},
+        {"attempt_id": ATTEMPT, "status": "x" * 101},
+        {"attempt_id": ATTEMPT, "status": "busy", "duration_seconds": -1},
+        {"attempt_id": ATTEMPT, "status": "busy", "duration_seconds": "3"},
+        {"attempt_id": ATTEMPT, "status": "busy", "occurred_at": "2026-05-20T17:00:00"},
+        {"attempt_id": ATTEMPT, "status": "busy", "ref": "a\0b"},
+        b'{"attempt_id": 77, "status": "busy", "ref": "\\ud800"}',
+        b'{"attempt_id": 77, "status": "busy", "duration_seconds": NaN}',
+    ],
+)
+def test_a_broken_report_is_a_400(api: Api, connection_id: int, body: bytes | dict[str, Any]) -> None:
+    answer = call_back(api, connection_id, body)
+
+    assert answer.status_code == 400
+    assert api.reports.taken == []
+
+
+def test_a_report_larger_than_64_kib_is_a_413(api: Api, connection_id: int) -> None:
+    assert call_back(api, connection_id, b" " * (64 * 1024 + 1)).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError("gone"), OperationalError("", {}, Exception(), connection_invalidated=True)]
+)
+def test_a_report_that_cannot_be_committed_is_to_be_sent_again(
+    api: Api, connection_id: int, failure: Exception
+) -> None:
+    api.reports.failure = failure
+
+    answer = call_back(api, connection_id, {"attempt_id": ATTEMPT, "status": "busy"})
+
+    assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+
+
+def test_a_new_secret_is_taken_within_seconds(api: Api, connection_id: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = {"attempt_id": ATTEMPT, "status": "busy"}
+    call_back(api, connection_id, body)
+    settings = {"settings": {"secret": "a new secret that is long"}}
+    api("PATCH", f"/api/connections/{connection_id}", json=settings)
+
+    monkeypatch.setattr("workers.web.callbacks.SECRETS_READ_AGAIN_SECONDS", 0.0)
+    answer = call_back(api, connection_id, body, secret="a new secret that is long")
+
+    assert answer.status_code == 204
+
+
+def test_a_deleted_connection_may_still_report(api: Api, connection_id: int) -> None:
+    api.rows(lambda db: db.execute(text("UPDATE connections SET deleted_at = now()")))
+
+    assert call_back(api, connection_id, {"attempt_id": ATTEMPT, "status": "busy"}).status_code == 204
+
+
+def test_a_callback_takes_no_other_method(api: Api, connection_id: int) -> None:
+    assert api("GET", f"/api/callbacks/{connection_id}").status_code == 405

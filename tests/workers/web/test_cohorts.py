@@ -1,0 +1,214 @@
+"""Cohorts: taken safely, refused with every reason, listed and given back."""
+
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from infra.queue.messages import COHORTS
+from tests import builders
+from tests.workers.web.asking import Api
+
+CSV = b"phone,name\n+14155550100,Ann\n+14155550101,Bob\n"
+MAPPING = {"phone_number": {"column_name": "phone"}, "variables": {"first": {"column_name": "name", "required": True}}}
+
+
+def campaign(api: Api, status: str = "draft") -> int:
+    async def prepare(db: AsyncConnection) -> int:
+        route = await builders.connection(db, api.organization_id)
+        return await builders.campaign(db, api.organization_id, [route], status=status)
+
+    return api.rows(prepare)
+
+
+def upload(api: Api, campaign_id: int, content: bytes = CSV, **request: Any) -> Any:
+    files = {"cohort_file": ("march list.csv", content)} | request.pop("files", {})
+    return api("POST", f"/api/campaigns/{campaign_id}/cohorts/upload", files=files, **request)
+
+
+def count(api: Api, table: str) -> int:
+    async def read(db: AsyncConnection) -> int:
+        return int((await db.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one())
+
+    return api.rows(read)
+
+
+def test_an_upload_is_taken_stored_whole_and_hinted_at(api: Api) -> None:
+    campaign_id = campaign(api)
+
+    answer = upload(api, campaign_id)
+
+    accepted = answer.json()
+    path = f"/api/campaigns/{campaign_id}/cohorts/{accepted['cohort_id']}/files?file_type=cohort"
+    assert answer.status_code == 202
+    assert (accepted["name"], accepted["status"], accepted["campaign_id"]) == ("march list", "processing", campaign_id)
+    assert api("GET", path).content == CSV
+    assert api.runtime.broker.client.llen(f"outdial:{COHORTS}") == 1
+
+
+def test_a_file_of_many_parts_comes_back_as_it_was(api: Api) -> None:
+    campaign_id, content = campaign(api), b"phone\n" + b"+14155550100\n" * 250_000
+
+    cohort_id = upload(api, campaign_id, content).json()["cohort_id"]
+
+    path = f"/api/campaigns/{campaign_id}/cohorts/{cohort_id}/files?file_type=cohort"
+    assert api("GET", path).content == content
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"data": {"mapping": orjson.dumps(MAPPING)}},
+        {"files": {"cohort_transformation_file": ("m.json", orjson.dumps(MAPPING))}},
+    ],
+)
+def test_a_mapping_comes_as_a_field_or_as_a_file(api: Api, sent: dict[str, Any]) -> None:
+    campaign_id = campaign(api)
+
+    cohort_id = upload(api, campaign_id, **sent).json()["cohort_id"]
+
+    path = f"/api/campaigns/{campaign_id}/cohorts/{cohort_id}/files?file_type=cohort_transformation"
+    assert api("GET", path).json() == MAPPING
+
+
+@pytest.mark.parametrize(
+    ("data", "fields"),
+    [
+        ({"mapping": "{"}, {"mapping"}),
+        ({"mapping": "[]"}, {"mapping"}),
+        ({"mapping": "{}"}, {"mapping.phone_number"}),
+        (
+            {"mapping": '{"phone_number": {"column": "x"}, "zone": {}}'},
+            {"mapping.phone_number.column_name", "mapping.phone_number.column", "mapping.zone"},
+        ),
+        ({"name": " "}, {"name"}),
+        ({"name": "x" * 201}, {"name"}),
+        ({"cohort_category": "stop_file", "name": ""}, {"cohort_category", "name"}),
+    ],
+)
+def test_a_broken_upload_names_every_field_and_stores_nothing(api: Api, data: dict[str, str], fields: set[str]) -> None:
+    answer = upload(api, campaign(api), data=data)
+
+    assert answer.status_code == 400
+    assert {detail["field"] for detail in answer.json()["details"]} == fields
+    assert (count(api, "cohorts"), count(api, "cohort_files")) == (0, 0)
+
+
+def test_an_upload_without_a_file_says_so(api: Api) -> None:
+    path = f"/api/campaigns/{campaign(api)}/cohorts/upload"
+
+    answer = api("POST", path, data={"cohort_file": "not a file"}, files={"mapping": ("m.json", b"{}")})
+
+    assert answer.status_code == 400
+    assert "cohort_file" in {detail["field"] for detail in answer.json()["details"]}
+
+
+def test_an_upload_that_is_no_multipart_is_a_415(api: Api) -> None:
+    answer = api("POST", f"/api/campaigns/{campaign(api)}/cohorts/upload", json={})
+
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("draft", 202), ("scheduled", 202), ("active", 202), ("paused", 202), ("ended", 409), ("cancelled", 409)],
+)
+def test_campaigns_take_cohorts_until_they_are_over(api: Api, status: str, code: int) -> None:
+    assert upload(api, campaign(api, status)).status_code == code
+
+
+def test_the_same_upload_with_the_same_key_is_one_cohort(api: Api) -> None:
+    campaign_id, key = campaign(api), {"Idempotency-Key": "k"}
+
+    first = upload(api, campaign_id, headers=key)
+    again = upload(api, campaign_id, headers=key)
+    other = upload(api, campaign_id, CSV + b"+14155550102,Cid\n", headers=key)
+    renamed = upload(api, campaign_id, data={"name": "April"}, headers=key)
+
+    assert (again.content, count(api, "cohorts")) == (first.content, 1)
+    assert (other.status_code, renamed.status_code) == (409, 409)
+
+
+def test_users_come_as_json_too(api: Api) -> None:
+    campaign_id = campaign(api)
+    users = [{"phone_number": "+14155550100", "variables": {"n": 1}}, {"user_identifier": "u-2"}]
+
+    answer = api("POST", f"/api/campaigns/{campaign_id}/cohorts", json={"name": "API", "users": users})
+
+    path = f"/api/campaigns/{campaign_id}/cohorts/{answer.json()['cohort_id']}"
+    lines = api("GET", f"{path}/files?file_type=cohort").content.splitlines()
+    assert answer.status_code == 201
+    assert api("GET", path).json()["source_type"] == "json"
+    assert [orjson.loads(line) for line in lines] == users
+
+
+@pytest.mark.parametrize("users", [[], [{"phone_number": "+1"}] * 1001, [{"phone": "+14155550100"}], "x"])
+def test_users_are_one_to_a_thousand_and_have_known_fields(api: Api, users: object) -> None:
+    answer = api("POST", f"/api/campaigns/{campaign(api)}/cohorts", json={"name": "API", "users": users})
+
+    assert answer.status_code == 400
+    assert answer.json()["details"][0]["field"].startswith("users")
+
+
+def test_a_cohort_shows_what_became_of_its_rows(api: Api) -> None:
+    campaign_id = campaign(api)
+    cohort_id = upload(api, campaign_id).json()["cohort_id"]
+
+    async def reject_one(db: AsyncConnection) -> None:
+        await db.execute(
+            text("""
+            UPDATE cohorts SET total_records = 2, valid_records = 1, rejected_records = 1,
+                rejected_by_reason = '{"invalid_phone_number": 1}',
+                layout = '{"delimiter": ",", "header": ["phone", "name"]}'""")
+        )
+        await db.execute(
+            text("""
+            INSERT INTO rejected_records SELECT id, 3, 'invalid_phone_number', ARRAY['=1+1', 'Bob'] FROM cohorts""")
+        )
+
+    api.rows(reject_one)
+
+    path = f"/api/campaigns/{campaign_id}/cohorts/{cohort_id}"
+    rejected = api("GET", f"{path}/files?file_type=rejected_records")
+    assert api("GET", path).json()["result"] == {
+        "total_records": 2,
+        "valid_records": 1,
+        "rejected_records": 1,
+        "rejected_by_reason": {"invalid_phone_number": 1},
+    }
+    assert rejected.headers["Content-Type"].startswith("text/csv")
+    assert rejected.text.splitlines() == [
+        "phone,name,line_number,rejected_reason",
+        "'=1+1,Bob,3,invalid_phone_number",
+    ]
+
+
+@pytest.mark.parametrize("file_type", ["rejected_records", "cohort_transformation"])
+def test_a_file_that_a_cohort_does_not_have_is_a_404(api: Api, file_type: str) -> None:
+    campaign_id = campaign(api)
+    cohort_id = upload(api, campaign_id).json()["cohort_id"]
+
+    answer = api("GET", f"/api/campaigns/{campaign_id}/cohorts/{cohort_id}/files?file_type={file_type}")
+
+    assert answer.status_code == 404
+
+
+def test_cohorts_are_listed_the_newest_first(api: Api) -> None:
+    campaign_id = campaign(api)
+    ids = [upload(api, campaign_id).json()["cohort_id"] for _ in range(3)]
+
+    page = api("GET", f"/api/campaigns/{campaign_id}/cohorts?limit=2&offset=1").json()
+
+    assert [one["cohort_id"] for one in page["items"]] == [ids[1], ids[0]]
+    assert page["total"] == 3
+
+
+def test_a_lost_hint_loses_no_upload(api: Api) -> None:
+    campaign_id = campaign(api)
+    api.runtime.broker.client.connection_pool.connection_kwargs["path"] = "/nowhere"
+    api.runtime.broker.client.connection_pool.disconnect()
+
+    assert upload(api, campaign_id).status_code == 202
+    assert count(api, "cohorts") == 1

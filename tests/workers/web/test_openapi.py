@@ -1,0 +1,42 @@
+"""The description of the API says what it does."""
+
+from typing import Any
+
+from tests.workers.web.asking import Api
+
+
+def described(api: Api) -> dict[str, Any]:
+    answer: dict[str, Any] = api.anonymous("GET", "/api/openapi.json").json()
+    return answer
+
+
+def test_every_path_is_described(api: Api) -> None:
+    paths = set(described(api)["paths"])
+
+    assert {
+        "/api/campaigns",
+        "/api/campaigns/{campaign_id}",
+        "/api/campaigns/{campaign_id}/status",
+        "/api/campaigns/{campaign_id}/rate",
+        "/api/campaigns/{campaign_id}/start",
+        "/api/campaigns/{campaign_id}/attempts",
+        "/api/campaigns/{campaign_id}/contacts",
+        "/api/campaigns/{campaign_id}/cohorts",
+        "/api/campaigns/{campaign_id}/cohorts/upload",
+        "/api/campaigns/{campaign_id}/cohorts/{cohort_id}",
+        "/api/campaigns/{campaign_id}/cohorts/{cohort_id}/files",
+        "/api/connections",
+        "/api/connections/{connection_id}",
+        "/api/connections/{connection_id}/test",
+        "/api/opt-outs",
+        "/api/opt-outs/remove",
+        "/api/callbacks/{connection_id}",
+        "/api/health",
+    } == paths
+
+
+def test_errors_are_described_as_they_are(api: Api) -> None:
+    operations = [operation for path in described(api)["paths"].values() for operation in path.values()]
+
+    assert not any("422" in operation["responses"] for operation in operations)
+    assert all("4XX" in operation["responses"] for operation in operations)
