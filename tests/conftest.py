@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -10,6 +11,7 @@ from typing import Protocol, TypeVar
 import pytest
 import redis
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.db.engine import autocommit, create_engine, migrate
@@ -50,7 +52,9 @@ def database_url(stores: Stores, template: str) -> Iterator[str]:  # noqa: ARG00
     name = f"test_{next(_numbers)}"
     _administer(stores, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield _named(stores, name)
-    _administer(stores, f"DROP DATABASE {name} WITH (FORCE)")
+    # PostgreSQL may be vacuuming it on its own behalf, and lets nobody else stop that; it goes with the session then.
+    with suppress(ProgrammingError):
+        _administer(stores, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -103,8 +107,10 @@ def _named(stores: Stores, name: str) -> str:
 def _administer(stores: Stores, statement: str) -> None:
     async def execute() -> None:
         engine = autocommit(create_engine(stores.database_url))
-        async with engine.connect() as connection:
-            await connection.execute(text(statement))
-        await engine.dispose()
+        try:
+            async with engine.connect() as connection:
+                await connection.execute(text(statement))
+        finally:
+            await engine.dispose()
 
     asyncio.run(execute())
