@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """`contract.md` 4. An attempt without an outcome is open; `VOID` provably sent nothing and counts for nothing."""
+    """An attempt without an outcome is open; `VOID` provably sent nothing and counts for nothing."""
 
     COMPLETED = "completed"
     SHORT_DURATION = "short_duration"
@@ -49,7 +49,6 @@ def final_outcome(status: str, duration_seconds: float | None, threshold_seconds
 
     An answered call strictly shorter than the threshold (seconds) is `short_duration`.
     """
-    outcome = FINAL_STATUSES.get(status)
-    if outcome is not Outcome.COMPLETED or threshold_seconds is None or duration_seconds is None:
-        return outcome
-    return Outcome.SHORT_DURATION if duration_seconds < threshold_seconds else outcome
+    if status != ProviderStatus.COMPLETED or threshold_seconds is None or duration_seconds is None:
+        return FINAL_STATUSES.get(status)
+    return Outcome.SHORT_DURATION if duration_seconds < threshold_seconds else Outcome.COMPLETED

@@ -1,21 +1,23 @@
 """What a report changes: the one place that decides how an attempt ends and what becomes of its contact.
 
 Everything here may be called twice with the same report and in any order: an outcome only moves forward, evidence
-beats its absence, and a contact follows its latest attempt only.
+beats its absence, and a contact follows its latest attempt only. A word that contradicts a closed attempt changes
+nothing; on a void one it is kept as `provider_status`, because then something was sent after all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from domain.attempt import Report
+from domain.attempt import Report, Source
 from domain.campaign import FINAL, Status
 from domain.contact import ContactState
-from domain.outcome import Outcome, ProviderStatus, final_outcome
+from domain.outcome import FINAL_STATUSES, Outcome, ProviderStatus, final_outcome
 from domain.retry import RetryConfig, next_retry
 
 OUTCOME_UNKNOWN = "outcome_unknown"
 NEVER_PLACED = "never_placed"
+RECEIPT_WITHIN = timedelta(hours=72)
 
 ACCEPTED = "accepted"
 UNKNOWN = "unknown"
@@ -23,7 +25,8 @@ ABSENT = "absent"
 
 # What only Outdial itself may say in a report.
 OURS = frozenset({ACCEPTED, UNKNOWN, ABSENT, Outcome.VOID, Outcome.INTERNAL_ERROR})
-DECIDABLE = frozenset({ContactState.DIALING, ContactState.READY, ContactState.EXHAUSTED, ContactState.DONE})
+REACHED = frozenset({Outcome.COMPLETED, Outcome.SENT})
+DECIDED_BY_SOMEBODY = frozenset({ContactState.OPTED_OUT, ContactState.REMOVED})
 AFTER_THE_END: dict[Status, ContactState] = {
     Status.ENDED: ContactState.EXPIRED,
     Status.CANCELLED: ContactState.CANCELLED,
@@ -105,32 +108,18 @@ def providers_word(status: str) -> str:
 
 
 def apply(report: Report, attempt: Attempt, rules: Rules, threshold_seconds: int | None) -> Attempt:
-    """The attempt after the report. Unknown words are kept as its `provider_status` and change nothing else."""
+    """The attempt after the report. Unknown words are kept as its `provider_status` and show that it was placed."""
     attempt = replace(
         attempt,
-        started_at=attempt.started_at or report.started_at,
+        started_at=report.started_at or attempt.started_at,
         provider_ref=attempt.provider_ref or report.ref,
         answered_by=report.answered_by or attempt.answered_by,
     )
     if step := _STEPS.get(report.status):
         return step(report, attempt, rules)
-    duration = _duration(report, attempt)
-    outcome = final_outcome(report.status, duration, threshold_seconds)
-    if outcome is None:
-        return attempt if attempt.outcome else replace(attempt, provider_status=report.status)
-    if not may_become(attempt, outcome):
-        return attempt
-    ended = replace(attempt, duration_seconds=duration, provider_status=report.status)
-    return _close(ended, outcome, report.at, report.reason)
-
-
-def may_become(attempt: Attempt, outcome: Outcome) -> bool:
-    """Whether an outcome may still move there: open ones anywhere, `sent` by its receipt, a guess by any evidence."""
-    if attempt.outcome is None:
-        return True
-    if attempt.outcome is Outcome.SENT:
-        return outcome in {Outcome.COMPLETED, Outcome.FAILED}
-    return attempt.outcome is Outcome.INTERNAL_ERROR and attempt.reason == OUTCOME_UNKNOWN
+    if report.status not in FINAL_STATUSES:
+        return _under_way(report, attempt, rules, threshold_seconds)
+    return _ended(report, attempt, threshold_seconds)
 
 
 def follow(
@@ -138,17 +127,18 @@ def follow(
 ) -> tuple[Contact, Attempt]:
     """The contact, and the attempt's `next_attempt_at`, after its attempt's outcome has changed.
 
-    `outcomes` are those of this contact's attempts of this run in order, voids left out, this one last. A contact that
-    has gone on to another attempt, run or final state by somebody's decision is left as it is.
+    `outcomes` are those of this contact's attempts of this run in order, voids left out, so that of this attempt comes
+    last unless it is void. A contact that has gone on to another attempt or run, or was taken off, is left as it is.
     """
-    mine = (contact.run, contact.attempts) == (attempt.run, attempt.number) and contact.state in DECIDABLE
-    if not mine or attempt.outcome is None or attempt.ended_at is None:
+    mine = (contact.run, contact.attempts) == (attempt.run, attempt.number)
+    if not mine or contact.state in DECIDED_BY_SOMEBODY or attempt.outcome is None or attempt.ended_at is None:
         return contact, attempt
     if attempt.outcome is Outcome.VOID:
-        back = replace(contact, attempts=attempt.number - 1)
-        return _ready(back, campaign, attempt.ended_at, None), attempt
-    if attempt.outcome in {Outcome.COMPLETED, Outcome.SENT}:
+        contact = replace(contact, attempts=attempt.number - 1)
+    if outcomes and outcomes[-1] in REACHED:
         return _settled(contact, ContactState.DONE), replace(attempt, next_attempt_at=None)
+    if attempt.outcome is Outcome.VOID:
+        return _ready(contact, campaign, attempt.ended_at, None), attempt
     retry = next_retry(campaign.retry_config, outcomes, minute=rules.retry_minute)
     if retry is None:
         return _settled(contact, ContactState.EXHAUSTED), replace(attempt, next_attempt_at=None)
@@ -157,9 +147,9 @@ def follow(
 
 
 def _ready(contact: Contact, campaign: Campaign, due_at: datetime, waiting_for: str | None) -> Contact:
-    """Due again, unless the campaign is over."""
-    if campaign.status in FINAL:
-        return _settled(contact, AFTER_THE_END[campaign.status])
+    """Due again, unless the campaign is over or has gone on to another run."""
+    if campaign.status in FINAL or contact.run < campaign.run:
+        return _settled(contact, AFTER_THE_END.get(campaign.status, ContactState.EXPIRED))
     return replace(contact, state=ContactState.READY, due_at=due_at, waiting_for=waiting_for)
 
 
@@ -173,24 +163,73 @@ def _close(attempt: Attempt, outcome: Outcome, at: datetime, reason: str | None)
     return replace(attempt, outcome=outcome, ended_at=ended, reason=reason, started_at=started, look_at=None)
 
 
-def _accepted(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
-    if attempt.outcome is not None or attempt.accepted_at is not None:
+def _under_way(report: Report, attempt: Attempt, rules: Rules, threshold_seconds: int | None) -> Attempt:
+    """A provider's word that ends nothing. Only a callback tells when an answer was; it may come after the end."""
+    if report.status == ProviderStatus.ANSWERED and report.source is Source.CALLBACK:
+        attempt = replace(attempt, answered_at=min(attempt.answered_at or report.at, report.at))
+        attempt = _measured(attempt, threshold_seconds)
+    if attempt.outcome is not None:
+        return _contradicted(report, attempt)
+    rings_late = report.status == ProviderStatus.RINGING and attempt.provider_status == ProviderStatus.ANSWERED
+    status = attempt.provider_status if rings_late else report.status
+    return replace(_placed(report, attempt, rules), provider_status=status)
+
+
+def _ended(report: Report, attempt: Attempt, threshold_seconds: int | None) -> Attempt:
+    """A provider's word on how it ended."""
+    duration = report.duration_seconds
+    outcome = final_outcome(report.status, duration, threshold_seconds)
+    if outcome is None or not _may_become(attempt, outcome, duration, report.at):
+        return _contradicted(report, attempt)
+    ended = replace(attempt, duration_seconds=duration, provider_status=report.status)
+    return _measured(_close(ended, outcome, report.at, report.reason), threshold_seconds)
+
+
+def _may_become(attempt: Attempt, outcome: Outcome, duration: float | None, at: datetime) -> bool:
+    """Whether the attempt may end so: an open one anyhow, one that ended on too little evidence by better."""
+    match attempt.outcome:
+        case None:
+            return True
+        case Outcome.SENT:
+            in_time = attempt.ended_at is not None and at - attempt.ended_at <= RECEIPT_WITHIN
+            return in_time and outcome in {Outcome.COMPLETED, Outcome.FAILED}
+        case Outcome.COMPLETED:
+            told = attempt.duration_seconds is None and duration is not None
+            return told and outcome in {Outcome.COMPLETED, Outcome.SHORT_DURATION}
+        case Outcome.INTERNAL_ERROR:
+            return attempt.reason == OUTCOME_UNKNOWN
+    return False
+
+
+def _measured(attempt: Attempt, threshold_seconds: int | None) -> Attempt:
+    """A completed call whose length nobody told, judged by the time from its answer to its end."""
+    answered, ended = attempt.answered_at, attempt.ended_at
+    is_call = attempt.outcome is Outcome.COMPLETED and attempt.provider_status == ProviderStatus.COMPLETED
+    untold = is_call and attempt.duration_seconds is None
+    if not untold or answered is None or ended is None or answered > ended:
+        return attempt
+    duration = (ended - answered).total_seconds()
+    outcome = final_outcome(ProviderStatus.COMPLETED, duration, threshold_seconds)
+    return replace(attempt, duration_seconds=duration, outcome=outcome)
+
+
+def _contradicted(report: Report, attempt: Attempt) -> Attempt:
+    return replace(attempt, provider_status=report.status) if attempt.outcome is Outcome.VOID else attempt
+
+
+def _placed(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
+    """Evidence that the provider has it: it is asked more rarely from now on and never believed to know nothing."""
+    if attempt.accepted_at is not None:
         return attempt
     looks = rules.first_look_when_accepted
-    return replace(
-        attempt,
-        accepted_at=report.at,
-        provider_status=attempt.provider_status or ACCEPTED,
-        looks=looks,
-        look_at=report.at + rules.next_look(looks),
-        absent_at=None,
-    )
+    look_at = report.at + rules.next_look(looks)
+    return replace(attempt, accepted_at=report.at, looks=looks, look_at=look_at, absent_at=None)
 
 
-def _answered(report: Report, attempt: Attempt, _rules: Rules) -> Attempt:
+def _accepted(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
     if attempt.outcome is not None:
-        return attempt
-    return replace(attempt, answered_at=attempt.answered_at or report.at, provider_status=report.status)
+        return _contradicted(report, attempt)
+    return replace(_placed(report, attempt, rules), provider_status=attempt.provider_status or ACCEPTED)
 
 
 def _unknown(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
@@ -203,7 +242,7 @@ def _absent(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
     """The provider does not know it. Believed only twice, and never against evidence that it was placed."""
     if attempt.outcome is not None:
         return attempt
-    if attempt.accepted_at is not None or attempt.provider_status is not None:
+    if attempt.accepted_at is not None:
         return replace(attempt, look_at=report.at + rules.next_look(attempt.looks))
     if attempt.absent_at is None:
         return replace(attempt, absent_at=report.at, look_at=report.at + rules.absent)
@@ -229,16 +268,6 @@ _STEPS: Mapping[str, Callable[[Report, Attempt, Rules], Attempt]] = {
     ACCEPTED: _accepted,
     UNKNOWN: _unknown,
     ABSENT: _absent,
-    ProviderStatus.ANSWERED: _answered,
     Outcome.VOID: _void,
     Outcome.INTERNAL_ERROR: _internal_error,
 }
-
-
-def _duration(report: Report, attempt: Attempt) -> float | None:
-    """Seconds of talk: what the provider says, else from `answered` to now."""
-    if report.duration_seconds is not None:
-        return report.duration_seconds
-    if report.status != ProviderStatus.COMPLETED or attempt.answered_at is None:
-        return None
-    return max(0.0, (report.at - attempt.answered_at).total_seconds())

@@ -47,7 +47,7 @@ class RetryOn(Spec):
 
 
 class RetryConfig(Spec):
-    """`contract.md` 1. Retry i waits element i of the intervals; a shorter array repeats its last element."""
+    """Retry i waits element i of the intervals; a shorter array repeats its last element."""
 
     max_retries: Retries = 0
     retry_interval_minutes: Intervals | None = None
