@@ -17,8 +17,7 @@ from starlette.routing import Route
 from domain.attempt import Report, Source, instant
 from domain.campaign import Instant, RowId
 from domain.errors import NotFoundError
-from domain.outcome import Outcome
-from domain.recording import ABSENT, ACCEPTED, UNKNOWN
+from domain.recording import providers_word
 from domain.validation import invalid
 from infra.crypto import SIGNATURE_HEADER, is_signed
 from infra.db import connections
@@ -32,9 +31,6 @@ SECRETS_FRESH_SECONDS = 5.0
 SECRETS_READ_AGAIN_SECONDS = 1.0
 MOST_SECRETS = 10_000
 LONGEST_DURATION_SECONDS = 10**7
-
-# The recorder's own words. From a provider they are words like any other it does not know.
-OURS = frozenset({ACCEPTED, UNKNOWN, ABSENT, Outcome.VOID, Outcome.INTERNAL_ERROR})
 
 Record = Callable[[Report, int], Awaitable[bool]]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"\A[^\x00]*\z")]
@@ -57,7 +53,7 @@ class Callback(BaseModel):
         """Nothing happens later than now, whatever a provider's clock says."""
         return Report(
             attempt_id=self.attempt_id,
-            status=f"provider:{self.status}" if self.status in OURS else self.status,
+            status=providers_word(self.status),
             source=Source.CALLBACK,
             at=min(self.occurred_at or now, now),
             duration_seconds=self.duration_seconds,
@@ -90,7 +86,6 @@ def route(runtime: Runtime, record: Record) -> Route:
 
 def described() -> dict[str, Any]:
     """The path as OpenAPI shows it, which knows of the framework's routes only."""
-    schema = Callback.model_json_schema()
     return {
         "post": {
             "tags": ["callbacks"],
