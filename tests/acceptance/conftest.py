@@ -16,7 +16,7 @@ from infra.embedded import secrets
 from infra.settings import Settings
 from tests.acceptance.waiting import until
 from workers.demo.client import Api
-from workers.demo.installation import Installation, running
+from workers.demo.installation import Installation, own_settings, running
 from workers.installation import with_stores
 from workers.runtime import required
 from workers.token import Grant, issue
@@ -78,7 +78,7 @@ def site(tmp_path: Path) -> Open:
     @contextmanager
     def opened(moods: str = "", **settings: str) -> Iterator[Site]:
         home = tmp_path / "home"
-        own = Settings(home=home, retry_minute_seconds=float(FAST["RETRY_MINUTE_SECONDS"]))
+        own = own_settings(home, FAST | settings)
         with running(home, FAST | settings, moods) as installation, with_stores(own) as complete:
             token = issue(own, Wanted("Acme", default_region="US"), Grant("tester"), create=True)
             api = Api(installation.url, token)

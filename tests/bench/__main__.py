@@ -22,10 +22,9 @@ from rich.table import Table
 from domain.pacing import SECOND, worst_window
 from infra.db.organizations import Wanted
 from infra.embedded import secrets
-from infra.settings import Settings
 from tests.builders import phone
 from workers.demo.client import Api
-from workers.demo.installation import Installation, running
+from workers.demo.installation import Installation, own_settings, running
 from workers.installation import with_stores
 from workers.runtime import required
 from workers.simulator.witness import read
@@ -65,7 +64,9 @@ def main(
 
 
 def _ours(installation: Installation, rate: float, contacts: int) -> Measured:
-    api = Api(installation.url, issue(Settings(home=installation.home), Wanted("Bench"), Grant("bench"), create=True))
+    api = Api(
+        installation.url, issue(own_settings(installation.home, {}), Wanted("Bench"), Grant("bench"), create=True)
+    )
     campaign_id = _launch(api, installation, rate, contacts)
     cpu = _cpu_seconds(_pids(installation))
     _wait(lambda: api.get(f"/api/campaigns/{campaign_id}")["status"] == "ended")
@@ -92,7 +93,7 @@ def _peer(installation: Installation, rate: float, contacts: int) -> Measured:
     """The peer on the same stores and provider; our own processes stay, idle, and are not counted."""
     stores = [installation.pids()[role] for role in STORES]
     secret = secrets.installed(installation.home).simulator_secret.get_secret_value()
-    with with_stores(Settings(home=installation.home)) as settings:
+    with with_stores(own_settings(installation.home, {})) as settings:
         database, broker = required(settings.database_url, "database"), required(settings.redis_url, "redis")
         words = [database, broker, installation.simulator, secret, str(rate), str(contacts)]
         cpu, own = _cpu_seconds(_flat(stores)), os.times()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from domain.errors import OutdialError
-from infra.settings import PREFIX
+from infra.settings import PREFIX, Settings
 
 STOP_SECONDS = 20.0
 
@@ -58,6 +58,18 @@ def running(home: Path, settings: Mapping[str, str], moods: str, dialers: int = 
         child.wait(STOP_SECONDS)
         if child.stdout:
             child.stdout.close()
+
+
+def own_settings(home: Path, settings: Mapping[str, str]) -> Settings:
+    """The settings of such an installation as the calling process needs them, whatever its environment says."""
+    return Settings(
+        home=home,
+        database_url=None,
+        redis_url=None,
+        jwt_secret=None,
+        encryption_key=None,
+        retry_minute_seconds=float(settings.get("RETRY_MINUTE_SECONDS", "60")),
+    )
 
 
 def _free_ports(count: int) -> list[int]:

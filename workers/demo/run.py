@@ -23,7 +23,7 @@ from infra.embedded import secrets
 from infra.settings import Settings
 from workers.audit import audit
 from workers.demo.client import Api
-from workers.demo.installation import Installation, running
+from workers.demo.installation import Installation, own_settings, running
 from workers.demo.show import counted, show, table
 from workers.ingest.sample import sample_csv
 from workers.installation import with_stores
@@ -64,7 +64,7 @@ def demo(*, contacts: int, rate: float) -> int:
     console = Console()
     console.print(f"Outdial: {contacts:,} contacts at {rate:g} attempts a second, on a new home.")
     with _new_home() as home, running(home, FAST, MOODS) as installation:
-        settings = Settings(home=home, retry_minute_seconds=float(FAST["RETRY_MINUTE_SECONDS"]))
+        settings = own_settings(home, FAST)
         token = issue(settings, Wanted("Demo", default_region="US"), Grant("demo"), create=True)
         api = Api(installation.url, token)
         campaign_id = _launch(api, installation, contacts, rate)
