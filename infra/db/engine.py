@@ -35,6 +35,7 @@ def create_engine(url: str, *, pool_size: int = 8) -> AsyncEngine:
         make_url(url).set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
         max_overflow=0,
+        hide_parameters=True,
         pool_timeout=5,
         connect_args={"server_settings": SESSION, "timeout": 5, "command_timeout": 20},
     )

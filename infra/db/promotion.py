@@ -23,7 +23,7 @@ _EXHAUSTED = """
 """
 _TO_EXHAUST = text(_EXHAUSTED.format(which="true"))
 _IS_EXHAUSTED = text("SELECT EXISTS (" + _EXHAUSTED.format(which="c.id = :id") + ")")
-_LOCK = text("SELECT FROM campaigns WHERE id = :id FOR UPDATE")
+_LOCK = text("SELECT FROM campaigns WHERE id = :id FOR NO KEY UPDATE")
 
 
 async def to_start(connection: AsyncConnection, now: datetime) -> list[int]:
