@@ -40,7 +40,8 @@ class Lane:
     """An active campaign as the scheduler sees it. All instants are in microseconds.
 
     `open_until` is the end of the present window, 0 while it is closed. `callers` holds, for each connection, the turn
-    of its calling numbers by index. `granted` are the entries on their way, by contact.
+    of its calling numbers by index. `granted` are the entries on their way, by contact; `present` are the connections
+    that took part in its split at the last step.
     """
 
     campaign_id: int
@@ -56,6 +57,7 @@ class Lane:
     retries: deque[Candidate] = field(default_factory=deque)
     firsts: deque[Candidate] = field(default_factory=deque)
     granted: dict[int, Entry] = field(default_factory=dict)
+    present: frozenset[int] = frozenset()
 
     def has_work(self) -> bool:
         return bool(self.retries or self.firsts) and self.places != 0
@@ -74,6 +76,9 @@ def grant(lanes: Iterable[Lane], links: Mapping[int, Link], *, first: int, horiz
     entries: list[Entry] = []
     waiting = [(max(lane.next_free, first), lane.last_slot, lane.campaign_id, lane) for lane in lanes]
     heapify(waiting)
+    available = frozenset(key for key, link in links.items() if link.available)
+    for _, _, _, lane in waiting:
+        lane.present = available & lane.routes.weights.keys()
     while waiting:
         asked, _, _, lane = heappop(waiting)
         link = _next_link(lane, links)
@@ -83,31 +88,28 @@ def grant(lanes: Iterable[Lane], links: Mapping[int, Link], *, first: int, horiz
         if slot >= horizon or slot + tolerance >= lane.open_until:
             continue
         if slot == asked:
-            entries.append(_take(lane, link, links, slot))
+            entries.append(_take(lane, link, slot))
         heappush(waiting, (max(lane.next_free, slot), lane.last_slot, lane.campaign_id, lane))
     return sorted(entries, key=lambda entry: entry.slot)
 
 
 def refund(lane: Lane, entry: Entry) -> None:
-    """A grant that nobody used: the split is corrected, the slot is gone."""
-    lane.routes.give_back(entry.connection_id, everyone)
+    """A grant that nobody used: the split is corrected, the slot is gone. Another epoch's split owes it nothing."""
+    if entry.epoch != lane.epoch:
+        return
+    lane.routes.give_back(entry.connection_id, lane.present.__contains__)
     if entry.connection_id in lane.callers:
         lane.callers[entry.connection_id].give_back(entry.caller, everyone)
 
 
 def _next_link(lane: Lane, links: Mapping[int, Link]) -> Link | None:
-    key = lane.routes.peek(lambda connection_id: _is_available(links, connection_id))
+    key = lane.routes.peek(lane.present.__contains__)
     return None if key is None else links[key]
 
 
-def _is_available(links: Mapping[int, Link], connection_id: int) -> bool:
-    link = links.get(connection_id)
-    return link is not None and link.available
-
-
-def _take(lane: Lane, link: Link, links: Mapping[int, Link], slot: int) -> Entry:
+def _take(lane: Lane, link: Link, slot: int) -> Entry:
     candidate = lane.next_candidate()
-    lane.routes.pick(link.connection_id, lambda connection_id: _is_available(links, connection_id))
+    lane.routes.pick(link.connection_id, lane.present.__contains__)
     caller = _next_caller(lane.callers[link.connection_id])
     entry = Entry(
         contact_id=candidate.contact_id,
