@@ -9,7 +9,7 @@ _TO_START = text("""
     SELECT id FROM campaigns WHERE status = 'scheduled' AND start_at <= :now ORDER BY start_at, id LIMIT 500
 """)
 _TO_END = text("""
-    SELECT id FROM campaigns WHERE status IN ('scheduled', 'active', 'paused') AND end_at <= :now
+    SELECT id, epoch FROM campaigns WHERE status IN ('scheduled', 'active', 'paused') AND end_at <= :now
     ORDER BY end_at, id LIMIT 500
 """)
 # Counted in one snapshot: the contacts by the exact counters, and the cohorts that may still bring some.
@@ -30,8 +30,9 @@ async def to_start(connection: AsyncConnection, now: datetime) -> list[int]:
     return list((await connection.execute(_TO_START, {"now": now})).scalars())
 
 
-async def to_end(connection: AsyncConnection, now: datetime) -> list[int]:
-    return list((await connection.execute(_TO_END, {"now": now})).scalars())
+async def to_end(connection: AsyncConnection, now: datetime) -> list[tuple[int, int]]:
+    """Campaigns whose end has passed, with the epoch that says so: an edit in between may have moved it."""
+    return [(row.id, row.epoch) for row in await connection.execute(_TO_END, {"now": now})]
 
 
 async def to_exhaust(connection: AsyncConnection) -> list[int]:

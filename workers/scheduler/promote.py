@@ -17,9 +17,9 @@ async def promote(runtime: Runtime) -> None:
     for campaign_id in starting:
         async with runtime.database.begin() as connection:
             await campaigns.activate(connection, campaign_id, BY, now)
-    for campaign_id in ending:
+    for campaign_id, epoch in ending:
         async with runtime.database.begin() as connection:
-            await campaigns.end(connection, campaign_id, BY, now)
+            await campaigns.end(connection, campaign_id, BY, now, epoch)
     for campaign_id in exhausted:
         async with runtime.database.begin() as connection:
             if await promotion.is_exhausted(connection, campaign_id):
