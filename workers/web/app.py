@@ -11,7 +11,18 @@ from fastapi import FastAPI
 
 from workers.recorder import Recorder
 from workers.runtime import Runtime
-from workers.web import attempts, callbacks, campaign_changes, campaigns, cohorts, connections, errors, health, opt_outs
+from workers.web import (
+    attempts,
+    callbacks,
+    campaign_changes,
+    campaigns,
+    cohorts,
+    connections,
+    docs,
+    errors,
+    health,
+    opt_outs,
+)
 from workers.web.boundary import Boundary
 from workers.web.callbacks import Record
 
@@ -35,7 +46,7 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
     app = _App(
         title="Outdial",
         openapi_url="/api/openapi.json",
-        docs_url="/api/docs",
+        docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
@@ -43,6 +54,7 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
     app.state.runtime = runtime
     app.add_middleware(Boundary, most_upload_bytes=runtime.settings.max_upload_bytes)
     errors.install(app)
+    docs.install(app)
     app.router.routes.append(callbacks.route(runtime, record or Recorder(runtime).record))
     for router in ROUTERS:
         app.include_router(router, responses=errors.DESCRIBED)

@@ -1,5 +1,6 @@
 """The description of the API says what it does."""
 
+import re
 from typing import Any
 
 from tests.workers.web.asking import Api
@@ -40,3 +41,13 @@ def test_errors_are_described_as_they_are(api: Api) -> None:
 
     assert not any("422" in operation["responses"] for operation in operations)
     assert all("4XX" in operation["responses"] for operation in operations)
+
+
+def test_the_page_for_people_needs_nothing_from_elsewhere(api: Api) -> None:
+    page = api.anonymous("GET", "/api/docs").text
+
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
+
+    assert addresses
+    assert all(address.startswith("/api/docs/assets/") for address in addresses)
+    assert {api.anonymous("GET", address).status_code for address in addresses} == {200}
