@@ -1,6 +1,6 @@
 """A connection: an account or trunk at a provider, as a person writes it, and its health."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -66,22 +66,27 @@ def after_trouble(
 ) -> Health:
     """The health after an attempt the connection could not take.
 
-    Attempts that were already on their way when a cool-down began tell nothing new, so they add no strike.
+    Attempts that were already on their way when a cool-down began tell nothing new, so they add no strike; a longer
+    pause that the provider asks for is kept all the same.
     """
     refusals = health.refusals + 1 if trouble is Trouble.REFUSED_CREDENTIALS else 0
     suspended_at = health.suspended_at or (now if refusals >= CREDENTIAL_FAILURES_TO_SUSPEND else None)
+    asked = now + min(retry_after, LONGEST_RETRY_AFTER) if retry_after else None
     if health.cooling_until is not None and started_at < health.cooling_until:
-        return Health(health.cooling_until, health.strikes, refusals, suspended_at, health.reason)
+        until = max(health.cooling_until, asked or health.cooling_until)
+        return replace(health, cooling_until=until, refusals=refusals, suspended_at=suspended_at)
     strikes = health.strikes + 1
-    doubled = FIRST_COOL_DOWN * 2 ** min(strikes - 1, 10)
-    pause = min(retry_after, LONGEST_RETRY_AFTER) if retry_after else min(doubled, LONGEST_COOL_DOWN)
-    return Health(now + pause, strikes, refusals, suspended_at, trouble.value)
+    doubled = min(FIRST_COOL_DOWN * 2 ** min(strikes - 1, 10), LONGEST_COOL_DOWN)
+    return Health(asked or now + doubled, strikes, refusals, suspended_at, trouble.value)
 
 
 def after_success(health: Health, started_at: datetime) -> Health:
-    """The health after an attempt the connection took; one that started before the cool-down proves nothing."""
+    """The health after an attempt the connection took.
+
+    One that started before the cool-down proves only that its credentials were good, so the row of refusals is broken.
+    """
     if health.suspended_at is not None:
         return health
     if health.cooling_until is not None and started_at < health.cooling_until:
-        return health
+        return replace(health, refusals=0)
     return HEALTHY
