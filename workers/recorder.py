@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Report, Source, Trouble, instant
@@ -35,6 +35,7 @@ GATHER_SECONDS = 0.04
 MOST_REPORTS = 500
 MOST_TRIES = 5
 DEADLOCK_OR_CONFLICT = frozenset({"40P01", "40001", "55P03"})
+WRONG_DATA = frozenset({"22", "23"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Recorder:
         self._specs = SpecCache()
         self._rules = rules(runtime.settings)
         self._waiting: list[_Waiting] = []
+        self._committing = 0
         self._busy: asyncio.Task[None] | None = None
 
     async def record(self, report: Report, connection_id: int | None = None) -> bool:
@@ -65,28 +67,34 @@ class Recorder:
     @property
     def backlog(self) -> int:
         """Reports that are not committed yet."""
-        return len(self._waiting)
+        return len(self._waiting) + self._committing
 
     async def _drain(self) -> None:
         await asyncio.sleep(GATHER_SECONDS)
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST_REPORTS], self._waiting[MOST_REPORTS:]
+            self._committing = len(batch)
             await self._settle(batch)
+            self._committing = 0
 
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
-        """Commit a batch and tell everybody; a failure is told to each, who decides whether to hand in again."""
+        """Commit a batch and tell everybody; what cannot be written is parted from the rest and told why."""
         try:
             known = await self._commit(batch)
         except Exception as error:  # noqa: BLE001 - the error belongs to those who wait
+            if len(batch) > 1 and _is_in_the_reports(error):
+                for part in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
+                    await self._settle(part)
+                return
             for one in batch:
                 if not one.known.done():
                     one.known.set_exception(error)
             return
-        for one in batch:
+        for one, is_known in zip(batch, known, strict=True):
             if not one.known.done():
-                one.known.set_result(one.report.attempt_id in known)
+                one.known.set_result(is_known)
 
-    async def _commit(self, batch: Sequence[_Waiting]) -> set[int]:
+    async def _commit(self, batch: Sequence[_Waiting]) -> list[bool]:
         for attempt in range(1, MOST_TRIES + 1):
             try:
                 async with self._runtime.database.begin() as connection:
@@ -96,16 +104,24 @@ class Recorder:
                     raise
         raise AssertionError("the last try returns or raises")
 
-    async def _write(self, connection: AsyncConnection, batch: Sequence[_Waiting]) -> set[int]:
+    async def _write(self, connection: AsyncConnection, batch: Sequence[_Waiting]) -> list[bool]:
         locked = await lock(connection, (one.report.attempt_id for one in batch))
-        mine = [one.report for one in batch if _belongs(one, locked)]
+        known = [_belongs(one, locked) for one in batch]
+        mine = [one.report for one, is_known in zip(batch, known, strict=True) if is_known]
         specs = await self._specs.of(connection, [(c.id, c.epoch) for c in locked.campaigns.values()])
         history = await outcomes(connection, locked.contacts)
         changed = _decide(mine, locked, specs, history, self._rules)
         await save(connection, changed.attempts, changed.contacts)
         now = instant(self._runtime.clock.now())
         await _judge_connections(connection, mine, locked, now)
-        return {report.attempt_id for report in mine}
+        return known
+
+
+def _is_in_the_reports(error: Exception) -> bool:
+    """Whether an error comes from what was to be written, and not from a store that is away or busy."""
+    if isinstance(error, DBAPIError):
+        return str(getattr(error.orig, "sqlstate", None))[:2] in WRONG_DATA
+    return not isinstance(error, OSError | SQLAlchemyError)
 
 
 def rules(settings: Settings) -> Rules:

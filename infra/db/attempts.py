@@ -24,7 +24,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An entry that must not be dialled: `campaign`, `contact`, `phone_busy` or `duplicate`."""
+    """An entry that must not be dialled: `campaign`, `contact`, `late`, `phone_busy`, `opted_out` or `duplicate`."""
 
     entry: Entry
     reason: str
@@ -32,7 +32,8 @@ class Refused:
 
 # Lock order: campaigns by id, contacts by id, attempts by (organization, phone). The insert's order is what keeps
 # overlapping claims of the same numbers in two campaigns from deadlocking. FOR SHARE makes a pause wait for the claims
-# that saw the campaign active, and every later claim see the pause.
+# that saw the campaign active, and every later claim see the pause. A slot that is over by the database's clock was
+# kept by a host whose own clock stood still. What was refused for its number's sake must not come back at once.
 _CLAIM = text("""
     WITH e AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:contact_ids AS bigint[]), CAST(:campaign_ids AS bigint[]), CAST(:epochs AS int[]),
@@ -44,33 +45,37 @@ _CLAIM = text("""
         WHERE c.id IN (SELECT campaign_id FROM e) AND c.status = 'active' ORDER BY c.id FOR SHARE OF c),
     ready AS MATERIALIZED (
         SELECT k.id, k.organization_id, k.campaign_id, k.cohort_id, k.phone, k.variables,
-               e.epoch, e.run, e.number, e.slot_at, e.connection_id, e.caller
+               e.epoch, e.run, e.number, e.slot_at, e.connection_id, e.caller,
+               EXISTS (SELECT FROM opt_outs o WHERE o.organization_id = k.organization_id AND o.phone = k.phone)
+               AS opted_out
         FROM e JOIN live ON live.id = e.campaign_id AND live.epoch = e.epoch
         JOIN contacts k ON k.id = e.contact_id AND k.campaign_id = e.campaign_id
         WHERE k.due_at <= e.slot_at AND k.run = e.run AND k.attempts = e.number - 1
-          AND NOT EXISTS (SELECT FROM opt_outs o WHERE o.organization_id = k.organization_id AND o.phone = k.phone)
+          AND e.slot_at > clock_timestamp() - interval '1 second'
         ORDER BY k.id FOR UPDATE OF k SKIP LOCKED),
     made AS (
         INSERT INTO attempts (organization_id, campaign_id, cohort_id, contact_id, run, number, epoch, connection_id,
             phone, caller, slot_at, claim_token, claimed_by, look_at)
         SELECT organization_id, campaign_id, cohort_id, id, run, number, epoch, connection_id,
             phone, caller, slot_at, CAST(:token AS uuid), :dialer, slot_at + make_interval(secs => :look_after)
-        FROM ready ORDER BY organization_id, phone
+        FROM ready WHERE NOT opted_out ORDER BY organization_id, phone
         ON CONFLICT DO NOTHING RETURNING id, contact_id),
     moved AS (
         UPDATE contacts k SET state = 'dialing', due_at = NULL, waiting_for = NULL, attempts = k.attempts + 1
         FROM made WHERE k.id = made.contact_id),
-    busy AS (
-        UPDATE contacts k SET due_at = clock_timestamp() + interval '30 seconds', waiting_for = 'phone_busy'
-        FROM ready WHERE k.id = ready.id AND NOT EXISTS (SELECT FROM made WHERE made.contact_id = ready.id)
-        RETURNING k.id)
+    unmade AS (
+        UPDATE contacts k SET
+            state = CASE WHEN ready.opted_out THEN 'opted_out' ELSE k.state END,
+            due_at = CASE WHEN NOT ready.opted_out THEN clock_timestamp() + interval '30 seconds' END,
+            waiting_for = CASE WHEN NOT ready.opted_out THEN 'phone_busy' END
+        FROM ready WHERE k.id = ready.id AND NOT EXISTS (SELECT FROM made WHERE made.contact_id = ready.id))
     SELECT e.contact_id, made.id AS attempt_id, ready.phone, ready.caller, CAST(ready.variables AS text) AS variables,
-           CASE WHEN busy.id IS NOT NULL THEN 'phone_busy' WHEN live.id IS NULL THEN 'campaign' ELSE 'contact' END
-           AS reason
+           CASE WHEN ready.opted_out THEN 'opted_out' WHEN ready.id IS NOT NULL THEN 'phone_busy'
+                WHEN live.id IS NULL THEN 'campaign'
+                WHEN e.slot_at <= clock_timestamp() - interval '1 second' THEN 'late' ELSE 'contact' END AS reason
     FROM e LEFT JOIN live ON live.id = e.campaign_id AND live.epoch = e.epoch
     LEFT JOIN ready ON ready.id = e.contact_id
     LEFT JOIN made ON made.contact_id = e.contact_id
-    LEFT JOIN busy ON busy.id = e.contact_id
 """)
 
 _OF_CLAIM = text("""
@@ -128,11 +133,12 @@ def _arrays(entries: Sequence[tuple[Entry, str]], token: UUID, dialer: str, look
 
 
 _OVERDUE = text("""
-    UPDATE attempts SET looks = looks + 1, look_at = clock_timestamp() + make_interval(
-        secs => (CAST(:ladder AS float8[]))[least(looks + 2, cardinality(CAST(:ladder AS float8[])))])
-    WHERE id IN (SELECT id FROM attempts WHERE outcome IS NULL AND look_at <= clock_timestamp()
-                 ORDER BY look_at LIMIT :most FOR UPDATE SKIP LOCKED)
-    RETURNING id, connection_id, claimed_at
+    WITH late AS MATERIALIZED (
+        SELECT id FROM attempts WHERE outcome IS NULL AND look_at <= clock_timestamp()
+        ORDER BY look_at LIMIT :most FOR UPDATE SKIP LOCKED)
+    UPDATE attempts a SET looks = a.looks + 1, look_at = clock_timestamp() + make_interval(
+        secs => (CAST(:ladder AS float8[]))[least(a.looks + 2, cardinality(CAST(:ladder AS float8[])))])
+    FROM late WHERE a.id = late.id RETURNING a.id, a.connection_id, a.claimed_at
 """)
 
 

@@ -16,13 +16,16 @@ class Lease:
     free_at: datetime
 
 
+# No lease lasts longer than a minute: one that ends later was written before the clock was set back.
 _TAKE = text("""
     UPDATE scheduler_lease l
     SET holder = :holder, term = l.term + 1,
         expires_at = clock_timestamp() + make_interval(secs => :seconds),
         free_at = clock_timestamp() + make_interval(secs => :seconds)
-    FROM (SELECT id, free_at FROM scheduler_lease WHERE id = 1 FOR UPDATE) AS before
-    WHERE l.id = before.id AND l.expires_at <= clock_timestamp()
+    FROM (SELECT id, least(free_at, clock_timestamp() + interval '60 seconds') AS free_at
+          FROM scheduler_lease WHERE id = 1 FOR UPDATE) AS before
+    WHERE l.id = before.id
+      AND (l.expires_at <= clock_timestamp() OR l.expires_at > clock_timestamp() + interval '61 seconds')
     RETURNING l.term, l.expires_at, before.free_at
 """)
 

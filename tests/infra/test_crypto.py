@@ -43,7 +43,7 @@ def test_what_was_signed_is_signed() -> None:
 @pytest.mark.parametrize(
     ("now", "expected"), [(NOW - 301, False), (NOW - 300, True), (NOW + 300, True), (NOW + 301, False)]
 )
-def test_a_signature_holds_for_three_hundred_seconds_either_way(now: float, expected: bool) -> None:  # noqa: FBT001
+def test_a_signature_holds_for_three_hundred_seconds_either_way(now: float, *, expected: bool) -> None:
     assert is_signed(SECRET, BODY, SIGNED, now) is expected
 
 

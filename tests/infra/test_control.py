@@ -1,0 +1,108 @@
+"""What schedulers and dialers read: active campaigns, what each epoch says, connections, places held, last slots."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.campaign import Action
+from domain.connection import Health
+from infra.db import campaigns, control
+from tests.builders import CALLERS, Scene, campaign, scene
+from tests.conftest import Run
+from tests.rows import amend, attempt, claimed, claims, entry, now
+
+NOW = datetime.now(UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def test_only_active_campaigns_are_read(run: Run) -> None:
+    made = run(scene)
+    run(lambda db: campaign(db, made.organization_id, [made.connection_id], status="paused"))
+
+    found = run(control.active)
+
+    assert found == [control.Active(made.campaign_id, epoch=1, run=1, end_at=None)]
+
+
+def test_each_epoch_says_what_it_said(run: Run) -> None:
+    made = run(lambda db: scene(db, attempts_per_second=10))
+    run(lambda db: _pause_and_slow_down(db, made))
+
+    found = run(lambda db: control.specs(db, [(made.campaign_id, 1), (made.campaign_id, 3), (made.campaign_id, 9)]))
+
+    rates = {pair: spec.app_config.attempts_per_second for pair, spec in found.items()}
+    assert rates == {(made.campaign_id, 1): 10, (made.campaign_id, 3): 2}
+
+
+def test_a_connection_is_read_with_its_caps_and_its_health(run: Run) -> None:
+    made = run(scene)
+    run(
+        lambda db: amend(db, "connections", made.connection_id, cooling_until=NOW, strikes=2, health_reason="throttled")
+    )
+    run(lambda db: amend(db, "connections", made.connection_id, max_attempts_per_second=2.5, max_concurrent_attempts=7))
+
+    found = run(lambda db: control.connection_states(db, [made.connection_id]))
+
+    health = Health(NOW, 2, 0, None, "throttled")
+    assert found == {made.connection_id: control.ConnectionState(made.connection_id, CALLERS, 2.5, 7, health)}
+
+
+def test_a_deleted_connection_leads_nowhere(run: Run) -> None:
+    made = run(scene)
+    run(lambda db: amend(db, "connections", made.connection_id, deleted_at=NOW))
+
+    assert run(lambda db: control.connection_states(db, [made.connection_id])) == {}
+    assert run(lambda db: control.sealed_routes(db, [made.connection_id])) == {}
+
+
+@pytest.mark.parametrize(
+    ("columns", "held"),
+    [
+        pytest.param({"looks": 1}, 1, id="claimed"),
+        pytest.param({"slot_at": NOW - 3 * MINUTE}, 0, id="unconfirmed for more than two minutes"),
+        pytest.param({"slot_at": NOW - 90 * MINUTE, "accepted_at": NOW}, 1, id="confirmed and long"),
+        pytest.param({"slot_at": NOW - 90 * MINUTE, "answered_at": NOW}, 1, id="answered and long"),
+        pytest.param({"outcome": "busy", "ended_at": NOW}, 0, id="ended"),
+        pytest.param({"outcome": "void", "ended_at": NOW}, 0, id="never sent"),
+    ],
+)
+def test_an_open_attempt_holds_a_place(columns: dict[str, object], held: int, run: Run) -> None:
+    made = run(lambda db: scene(db, contacts=1))
+    (one,) = run(lambda db: claimed(db, made))
+    run(lambda db: amend(db, "attempts", one, **columns))
+
+    places = run(control.open_attempts)
+
+    assert places.get((made.campaign_id, made.connection_id), 0) == held
+
+
+def test_the_last_slots_are_those_of_the_ledger_void_or_not(run: Run) -> None:
+    made, slot = run(lambda db: scene(db, contacts=2)), now()
+    run(lambda db: claims(db, [entry(made, one, slot=slot + index) for index, one in enumerate(made.contact_ids)]))
+    run(lambda db: amend(db, "attempts", 2, outcome="void", ended_at=NOW))
+
+    of_campaigns = run(lambda db: control.last_slots_of_campaigns(db, [made.campaign_id, 999]))
+    of_connections = run(lambda db: control.last_slots_of_connections(db, [made.connection_id, 999]))
+
+    last = run(lambda db: attempt(db, 2)).slot_at
+    assert of_campaigns == {made.campaign_id: (last, 1)}
+    assert of_connections == {made.connection_id: last}
+
+
+def test_the_split_of_an_epoch_counts_what_was_not_void(run: Run) -> None:
+    made = run(lambda db: scene(db, contacts=4))
+    run(lambda db: claims(db, [entry(made, one, caller=index % 2) for index, one in enumerate(made.contact_ids)]))
+    run(lambda db: amend(db, "attempts", 1, outcome="void", ended_at=NOW))
+    run(lambda db: amend(db, "attempts", 2, epoch=2))
+
+    routed = run(lambda db: control.routed(db, made.campaign_id, 1, most=100))
+
+    assert routed == {(made.connection_id, CALLERS[0]): 1, (made.connection_id, CALLERS[1]): 1}
+
+
+async def _pause_and_slow_down(db: AsyncConnection, made: Scene) -> None:
+    locked = await campaigns.lock(db, made.organization_id, made.campaign_id)
+    paused = await campaigns.act(db, locked, Action.PAUSE, "test", NOW)
+    slower = paused.spec.app_config.model_copy(update={"attempts_per_second": 2.0})
+    await campaigns.edit(db, paused, paused.spec.model_copy(update={"app_config": slower}), "test", NOW)
