@@ -222,8 +222,7 @@ def _placed(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
     if attempt.accepted_at is not None:
         return attempt
     looks = rules.first_look_when_accepted
-    look_at = report.at + rules.next_look(looks)
-    return replace(attempt, accepted_at=report.at, looks=looks, look_at=look_at, absent_at=None)
+    return replace(attempt, accepted_at=report.at, looks=looks, look_at=report.at + rules.next_look(looks))
 
 
 def _accepted(report: Report, attempt: Attempt, rules: Rules) -> Attempt:

@@ -105,6 +105,11 @@ def test_idle_time_earns_no_credit() -> None:
     assert slots == [NOON, NOON + pace(10, TOLERANCE).spacing]
 
 
+@pytest.mark.parametrize(("next_free", "slots"), [(NOON + LOOK_AHEAD - 1, 1), (NOON + LOOK_AHEAD, 0)])
+def test_the_step_ends_before_its_horizon(next_free: int, slots: int) -> None:
+    assert len(one_step([lane(500, next_free=next_free)], by_id(link()))) == slots
+
+
 def test_slots_lie_in_the_step_and_in_order() -> None:
     lanes = [lane(70, key) for key in (1, 2, 3)]
 
@@ -280,14 +285,14 @@ def test_an_empty_board_grants_nothing() -> None:
 
 
 def test_what_was_refunded_goes_next_on_the_same_connection_and_number() -> None:
-    campaign, links = lane(500, weights={A: 1, B: 1}), by_id(link(A), link(B))
-    unused = one_step([campaign], links)[:1]
+    campaign, links = lane(500, weights={A: 1, B: 1}, places=1), by_id(link(A), link(B))
+    unused = one_step([campaign], links)[0]
 
-    for entry in unused:
-        refund(campaign, entry)
-    taken = Counter((entry.connection_id, entry.caller) for entry in ticks([campaign], links, 1, NOON + SECOND)[:9])
+    refund(campaign, unused)
 
-    assert taken[unused[0].connection_id, unused[0].caller] == 3
+    campaign.places = 1
+    again = one_step([campaign], links)[0]
+    assert (again.connection_id, again.caller) == (unused.connection_id, unused.caller) == (A, 0)
 
 
 def test_refunds_while_a_connection_is_left_out_do_not_count_against_it() -> None:
@@ -304,11 +309,13 @@ def test_refunds_while_a_connection_is_left_out_do_not_count_against_it() -> Non
 def test_a_grant_of_another_epoch_is_not_refunded_to_this_ones_split() -> None:
     before, links = lane(500, weights={A: 1, B: 1}), by_id(link(A), link(B))
     old = one_step([before], links)[0]
-    edited = lane(500, weights={A: 1, B: 1})
+    edited = lane(500, weights={A: 1, B: 1}, places=2)
     edited.epoch = 2
+    one_step([edited], links)
 
     refund(edited, old)
 
+    edited.places = None
     assert [entry.connection_id for entry in ticks([edited], links, 1, NOON + SECOND)[:4]] == [A, B, A, B]
 
 

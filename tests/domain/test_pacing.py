@@ -45,7 +45,8 @@ def used(slots: list[int], lateness: list[int]) -> list[int]:
         (500, Pace(500, 1_000_000, 2_020)),  # 1.01 s / 500
         (2.5, Pace(3, 1_200_000, 403_334)),  # 1.21 s / 3, rounded up
         (1, Pace(1, 1_000_000, 1_010_000)),
-        (0.1, Pace(1, 10_000_000, 10_010_000)),  # 0.1 is read as the decimal, not as the double a little above it
+        (0.1, Pace(1, 10_000_000, 10_010_000)),
+        (2.4, Pace(3, 1_250_000, 420_000)),  # read as the decimal, not as the double a little below it
         (0.3, Pace(1, 3_333_334, 3_343_334)),  # the window is rounded up to whole microseconds
         (1.1, Pace(2, 1_818_182, 914_091)),
         (7, Pace(7, 1_000_000, 144_286)),

@@ -266,6 +266,12 @@ def test_a_told_duration_beats_the_counted_one() -> None:
     assert (attempt.outcome, attempt.duration_seconds) == (Outcome.SHORT_DURATION, 3)
 
 
+def test_of_two_answers_the_earlier_counts() -> None:
+    attempt = told(callback("answered", 5), callback("answered", 30), callback("completed", 35))
+
+    assert (attempt.outcome, attempt.duration_seconds) == (Outcome.COMPLETED, 30)
+
+
 def test_an_answer_that_is_heard_of_after_the_end_without_an_instant_of_its_own_makes_no_talk_short() -> None:
     attempt = told(callback("completed", 65), callback("answered", 66))
 
@@ -355,10 +361,11 @@ def test_a_void_attempt_stays_void_and_keeps_the_word_against_it(word: str) -> N
 @pytest.mark.parametrize("order", [("completed", "answered"), ("answered", "completed")])
 def test_no_story_told_late_brings_a_void_attempt_back(order: tuple[str, str]) -> None:
     seconds = {"answered": 5, "completed": 65}
+    void = told(look_up(ABSENT, 25), look_up(ABSENT, 40))
 
-    void = told(by_dialer(Outcome.VOID), *(callback(word, seconds[word]) for word in order))
+    heard = told(*(callback(word, seconds[word]) for word in order), attempt=void)
 
-    assert void.outcome is Outcome.VOID
+    assert (void.outcome, heard.outcome) == (Outcome.VOID, Outcome.VOID)
 
 
 @pytest.mark.parametrize("evidence", [callback("ringing", 0.1), callback("transferred", 0.1), by_dialer(ACCEPTED, 0.1)])
