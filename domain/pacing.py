@@ -50,7 +50,7 @@ def achieved_rate(starts: Sequence[tuple[int, int]]) -> float:
     firsts: dict[int, int] = {}
     for at, contact in starts:
         firsts.setdefault(contact, at)
-    if len(firsts) < 2:  # noqa: PLR2004 - a rate needs two instants
+    begin, end = min(firsts.values(), default=0), max(firsts.values(), default=0)
+    if begin == end:
         return 0.0
-    begin, end = min(firsts.values()), max(firsts.values())
     return (sum(begin <= at <= end for at, _ in starts) - 1) * SECOND / (end - begin)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.pacing import SECOND, Pace, pace
+from domain.pacing import SECOND, Pace, achieved_rate, pace, worst_window
 
 TOLERANCE = 10_000
 NOW = 1_800_000_000_000_000
@@ -96,3 +96,35 @@ def test_after_a_change_no_window_of_the_new_rate_reaches_back_to_the_last_start
     first = pace(rate, tolerance).after_change(last_slot, tolerance)
 
     assert exact_window(rate) <= first - last_start < exact_window(rate) + 1
+
+
+@pytest.mark.parametrize(
+    ("starts", "most"),
+    [
+        ([], 0),
+        ([5], 1),
+        ([0, 10], 1),  # half-open
+        ([0, 9], 2),
+        ([0, 4, 8, 12, 30], 3),
+        ([7, 7, 7], 3),
+    ],
+)
+def test_the_worst_window_is_counted_out(starts: list[int], most: int) -> None:
+    assert worst_window(starts, 10) == most
+
+
+@pytest.mark.parametrize(
+    ("starts", "rate"),
+    [
+        ([], 0),
+        ([(0, 1)], 0),  # a rate needs two instants
+        ([(0, 1), (0, 2)], 0),
+        ([(0, 1), (SECOND, 2), (2 * SECOND, 3)], 1),
+        ([(0, 1), (SECOND, 1), (2 * SECOND, 2)], 1),  # a retry counts while contacts were waiting
+        ([(0, 1), (SECOND, 2), (60 * SECOND, 1)], 1),  # and not when only retries were left
+    ],
+)
+def test_the_achieved_rate_is_that_of_the_time_in_which_contacts_were_waiting(
+    starts: list[tuple[int, int]], rate: float
+) -> None:
+    assert achieved_rate(starts) == rate
