@@ -60,6 +60,12 @@ async def health(db: AsyncConnection, connection_id: int) -> Row[Any]:
     return (await db.execute(text(statement), {"id": connection_id})).one()
 
 
+async def point(db: AsyncConnection, connection_id: int, url: str) -> None:
+    """Let a connection lead to this URL."""
+    statement = "UPDATE connections SET settings = jsonb_build_object('url', CAST(:url AS text)) WHERE id = :id"
+    await db.execute(text(statement), {"url": url, "id": connection_id})
+
+
 async def amend(db: AsyncConnection, table: str, row_id: int, **columns: Any) -> None:
     """Set columns of one row."""
     assignments = ", ".join(f"{name} = :{name}" for name in columns)

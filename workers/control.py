@@ -39,16 +39,17 @@ class SpecCache:
 
 @dataclass(slots=True)
 class Window:
-    """The present span of a campaign's allowed schedule; instants in microseconds."""
+    """A span `[since, until)` of a campaign's allowed schedule; instants in microseconds."""
 
     is_open: bool = False
+    since: int = 0
     until: int = 0
 
     def open_until(self, spec: CampaignSpec, end_at: int | None, now: int) -> int:
-        """The end of the open window, or of the campaign; 0 while it is closed. Judged anew when the span is over."""
-        if now >= self.until:
+        """The end of the open window, or of the campaign; 0 while it is closed. Judged anew outside the span."""
+        if not self.since <= now < self.until:
             found = span(spec.allowed_schedule, instant(now))
-            self.is_open, self.until = found.is_open, microseconds(found.until)
+            self.is_open, self.since, self.until = found.is_open, now, microseconds(found.until)
         if not self.is_open:
             return 0
         return self.until if end_at is None else min(self.until, end_at)
@@ -62,12 +63,20 @@ class ControlState:
         self._active: dict[int, Active] = {}
         self._known: dict[int, CampaignSpec] = {}
         self._windows: dict[tuple[int, int], Window] = {}
+        self._begun = self._read = 0
         self.read_at = 0
 
     async def refresh(self, connection: AsyncConnection, now: int) -> None:
-        """Read it anew; `now` is taken before the reading, so that `read_at` never flatters."""
+        """Read it anew; `now` is taken before the reading, so that `read_at` never flatters.
+
+        Of readings that overlap the one that began last stands.
+        """
+        self._begun = reading = self._begun + 1
         found = await control.active(connection)
         specs = await self._specs.of(connection, [(one.campaign_id, one.epoch) for one in found])
+        if reading < self._read:
+            return
+        self._read = reading
         self._active = {one.campaign_id: one for one in found}
         self._known = {pair[0]: spec for pair, spec in specs.items()}
         self._windows = {pair: self._windows.get(pair, Window()) for pair in specs}

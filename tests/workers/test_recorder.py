@@ -17,8 +17,9 @@ from infra.settings import Settings
 from tests.builders import Scene, connection, scene
 from tests.conftest import Run
 from tests.rows import amend, attempt, claimed, contact, contradictions, health, miscounts, number_of
+from tests.workers.runtimes import with_runtime
 from workers.recorder import Recorder
-from workers.runtime import Runtime, open_runtime
+from workers.runtime import Runtime
 
 T = TypeVar("T")
 POLICY = {
@@ -227,7 +228,7 @@ def test_everybody_is_told_after_the_commit(run: Run, settings: Settings) -> Non
 
         return await asyncio.gather(*map(outcome, ids))
 
-    assert _with_runtime(settings, look_when_told) == ["completed"] * 20
+    assert with_runtime(settings, look_when_told) == ["completed"] * 20
 
 
 def test_a_failing_database_is_told_to_each_and_a_later_hand_in_succeeds(
@@ -243,7 +244,7 @@ def test_a_failing_database_is_told_to_each_and_a_later_hand_in_succeeds(
         failed = await asyncio.gather(*map(recorder.record, reports), return_exceptions=True)
         return failed, await asyncio.gather(*map(recorder.record, reports))
 
-    failed, known = _with_runtime(settings, cut_off)
+    failed, known = with_runtime(settings, cut_off)
 
     assert [isinstance(one, DBAPIError) for one in failed] == [True, True, True]
     assert known == [True, True, True]
@@ -424,12 +425,4 @@ def _record(settings: Settings, reports: Sequence[Report]) -> list[bool]:
 
 
 def _with_recorder(settings: Settings, step: Callable[[Recorder], Awaitable[T]]) -> T:
-    return _with_runtime(settings, lambda runtime: step(Recorder(runtime)))
-
-
-def _with_runtime(settings: Settings, step: Callable[[Runtime], Awaitable[T]]) -> T:
-    async def opened() -> T:
-        async with open_runtime(settings) as runtime:
-            return await step(runtime)
-
-    return asyncio.run(opened())
+    return with_runtime(settings, lambda runtime: step(Recorder(runtime)))

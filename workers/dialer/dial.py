@@ -65,6 +65,7 @@ class Dial:
 
     async def _exchange(self, claim: Claimed, route: Route, spec: CampaignSpec) -> Exchange:
         entry = claim.entry
+        request = http.placing(self._order(claim, spec), route.credentials, self._clock.now())
         try:
             line = await self._transport.borrow(route.credentials.address)
         except UnreachableError as error:
@@ -73,7 +74,6 @@ class Dial:
         if not await self._ceilings.admits(entry.campaign_id, entry.epoch, spec.app_config.attempts_per_second):
             line.put_back()
             return NotSent(CEILING)
-        request = http.placing(self._order(claim, spec), route.credentials, self._clock.now())
         return await line.send(request, lambda: self._stamp(entry))
 
     def _stamp(self, entry: Entry) -> int | str:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
 from heapq import heappop, heappush
 from typing import Any
 from uuid import UUID, uuid4
@@ -71,11 +72,17 @@ class Engine:
                 await self._pause()
                 if batch := self._falling_due():
                     self._start(self._claim_and_dial(batch))
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=DRAIN_SECONDS)
+            await self._drain()
         finally:
             keeper.cancel()
             self._dial.close()
+
+    async def _drain(self) -> None:
+        """Wait for what is under way, and for what that starts in its turn."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
 
     def _is_usable(self, entry: Entry, now: int) -> bool:
         return entry.slot + self._tolerance > now
@@ -107,27 +114,39 @@ class Engine:
         return batch
 
     async def _claim_and_dial(self, batch: Sequence[Entry]) -> None:
-        token = uuid4()
         try:
             async with self._claims, self._database.connect() as connection:
-                claimed, refused = await self._claim(connection, batch, token)
+                entries = await self._claimable(connection, batch)
+                claimed, refused = await self._claim(connection, entries) if entries else ([], [])
         except (OSError, SQLAlchemyError) as error:
-            logger.warning("claim.unanswered", error=type(error).__name__, entries=len(batch))
-            await self._give_back_claim(token)
+            logger.warning("entries.unclaimed", error=type(error).__name__, entries=len(batch))
             return
         for one in refused:
             logger.debug("entry.refused", contact_id=one.entry.contact_id, reason=one.reason)
         for claim in claimed:
             self._start(self._dial.attempt(claim))
 
-    async def _claim(
-        self, connection: AsyncConnection, batch: Sequence[Entry], token: UUID
-    ) -> tuple[list[Claimed], list[Refused]]:
+    async def _claimable(self, connection: AsyncConnection, batch: Sequence[Entry]) -> list[tuple[Entry, str]]:
+        """The entries that can still be used, with their calling numbers. An unknown epoch may be a new one."""
         await self._dial.routes.refresh(connection, {entry.connection_id for entry in batch})
-        callers = [(entry, caller) for entry in batch if (caller := self._caller(entry)) is not None]
-        if not callers:
-            return [], []
-        return await attempts.claim(connection, callers, token=token, dialer=self._name, look_after=self._look_after)
+        if any(self._control.spec(entry.campaign_id, entry.epoch) is None for entry in batch):
+            await self._control.refresh(connection, self._clock.now())
+        now = self._clock.now()
+        usable = [entry for entry in batch if self._is_usable(entry, now)]
+        return [(entry, caller) for entry in usable if (caller := self._caller(entry)) is not None]
+
+    async def _claim(
+        self, connection: AsyncConnection, entries: Sequence[tuple[Entry, str]]
+    ) -> tuple[list[Claimed], list[Refused]]:
+        """A claim whose answer is lost has claimed nothing that is dialled: it is given back by its token."""
+        token = uuid4()
+        try:
+            return await attempts.claim(
+                connection, entries, token=token, dialer=self._name, look_after=self._look_after
+            )
+        except (OSError, SQLAlchemyError):
+            self._start(self._give_back_claim(token))
+            raise
 
     def _caller(self, entry: Entry) -> str | None:
         """The calling number, or None when the campaign is not active under the entry's epoch."""
@@ -145,8 +164,7 @@ class Engine:
                 await asyncio.sleep(STORE_AWAY_SECONDS)
             else:
                 break
-        for attempt_id in ids:
-            await self._dial.give_back(attempt_id, "claim_unanswered")
+        await asyncio.gather(*(self._dial.give_back(attempt_id, "claim_unanswered") for attempt_id in ids))
 
     async def _keep_control(self) -> None:
         while True:
@@ -155,6 +173,8 @@ class Engine:
                     await self._control.refresh(connection, self._clock.now())
             except (OSError, SQLAlchemyError) as error:
                 logger.warning("control.unread", error=type(error).__name__)
+            except Exception:
+                logger.exception("control.unread")
             await asyncio.sleep(CONTROL_SECONDS)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

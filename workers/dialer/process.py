@@ -12,9 +12,11 @@ from workers.dialer.engine import Engine
 from workers.runtime import Runtime
 
 THREADS = 2
+STOP_TAKING_MS = 1000
 
 
 async def main(runtime: Runtime, stop: asyncio.Event) -> None:
+    """Dial until `stop`; then others take the messages while this process finishes what it has claimed."""
     engine = Engine(runtime)
     loop = asyncio.get_running_loop()
 
@@ -23,7 +25,9 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
 
     declare(runtime.broker, DIAL, DIAL_ENTRIES, take)
     worker = start_worker(runtime.broker, {DIAL}, THREADS)
-    try:
-        await engine.run(stop)
-    finally:
-        await asyncio.to_thread(worker.stop, 1000)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(engine.run(stop))
+        try:
+            await stop.wait()
+        finally:
+            await asyncio.to_thread(worker.stop, STOP_TAKING_MS)

@@ -4,14 +4,18 @@ from dataclasses import dataclass
 from time import monotonic
 
 import orjson
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.campaign import CampaignSpec
+from domain.errors import ConfigurationError
 from infra.connections.http import Credentials
 from infra.connections.transport import Address
 from infra.crypto import unseal
 from infra.db import control
 from infra.db.control import SealedRoute
+
+logger = structlog.get_logger()
 
 FRESH_SECONDS = 2.0
 
@@ -44,13 +48,18 @@ class Routes:
         for one in stale:
             self._read_at[one] = monotonic()
             self._routes.pop(one, None)
-            if one in found:
-                self._routes[one] = self._open(found[one])
+            if one in found and (route := self._open(one, found[one])) is not None:
+                self._routes[one] = route
 
     def of(self, connection_id: int) -> Route | None:
         return self._routes.get(connection_id)
 
-    def _open(self, sealed: SealedRoute) -> Route:
-        secret = orjson.loads(unseal(self._key, sealed.secrets))["secret"]
-        address = Address.of(orjson.loads(sealed.settings)["url"])
+    def _open(self, connection_id: int, sealed: SealedRoute) -> Route | None:
+        """None for one that cannot be used: it must not keep the others from being."""
+        try:
+            secret = orjson.loads(unseal(self._key, sealed.secrets))["secret"]
+            address = Address.of(orjson.loads(sealed.settings)["url"])
+        except (ConfigurationError, KeyError, ValueError) as error:
+            logger.error("connection.unusable", connection_id=connection_id, error=type(error).__name__)  # noqa: TRY400
+            return None
         return Route(Credentials(address, secret), sealed.phone_numbers)

@@ -45,11 +45,17 @@ class Board:
         """Read campaigns, connections and what holds their concurrency places."""
         await self._control.refresh(connection, now)
         found = self._control.campaigns()
-        self._states = await control.connection_states(
-            connection, {c.connection_id for _, spec in found for c in spec.app_config.connection_configs}
+        before, self._states = (
+            self._states,
+            await control.connection_states(
+                connection, {c.connection_id for _, spec in found for c in spec.app_config.connection_configs}
+            ),
         )
+        renumbered = {
+            key for key, state in self._states.items() if key in before and _numbers_differ(before[key], state)
+        }
         await self._refresh_links(connection, now)
-        await self._refresh_lanes(connection, found, now)
+        await self._refresh_lanes(connection, found, renumbered, now)
         held = await control.open_attempts(connection) if self._has_caps(found) else {}
         self._count_places(found, held, now)
 
@@ -57,7 +63,8 @@ class Board:
         """The slots of the next moment, none before `not_before`, and none that could be used after `not_after`."""
         settings = self._settings
         for lane in self.lanes.values():
-            lane.open_until = self._control.of(lane.campaign_id, now).open_until
+            known = self._control.of(lane.campaign_id, now)
+            lane.open_until = known.open_until if known.epoch == lane.epoch else 0
         return grant(
             self.lanes.values(),
             self.links,
@@ -69,7 +76,8 @@ class Board:
     @property
     def last_slot(self) -> int:
         """The latest slot granted under this lease, 0 before the first."""
-        return max((lane.last_slot for lane in self.lanes.values()), default=0)
+        slots = [lane.last_slot for lane in self.lanes.values()] + [mark.slot for mark in self._marks.values()]
+        return max(slots, default=0)
 
     async def _refresh_links(self, connection: AsyncConnection, now: int) -> None:
         fresh = self._states.keys() - self.links.keys()
@@ -78,9 +86,15 @@ class Board:
             rate = state.max_attempts_per_second
             at = pace(rate, self._tolerance) if rate else None
             if key not in self.links:
-                after = at.after_change(self._past(last[key], now), self._tolerance) if at and key in last else 0
-                self.links[key] = Link(key, at, next_free=after)
+                self.links[key] = self._link(key, at, self._past(last[key], now) if key in last else 0)
             self._update_link(self.links[key], state, at, now)
+        for key in self.links.keys() - self._states.keys():
+            self.links[key].available = False
+
+    def _link(self, key: int, at: Pace | None, last_slot: int) -> Link:
+        """A connection that this scheduler has not used yet; its last slot may have been of another pace."""
+        after = at.after_change(last_slot, self._tolerance) if at and last_slot else 0
+        return Link(key, at, next_free=after, last_slot=last_slot)
 
     def _update_link(self, link: Link, state: ConnectionState, at: Pace | None, now: int) -> None:
         if at != link.pace:
@@ -89,15 +103,24 @@ class Board:
         link.available = state.health.takes_attempts(instant(now))
 
     async def _refresh_lanes(
-        self, connection: AsyncConnection, found: Iterable[tuple[Active, CampaignSpec]], now: int
+        self,
+        connection: AsyncConnection,
+        found: Iterable[tuple[Active, CampaignSpec]],
+        renumbered: set[int],
+        now: int,
     ) -> None:
+        """A lane is made anew for each epoch, and when the calling numbers it takes turns with are others."""
         active = {one.campaign_id: (one, spec) for one, spec in found}
         for key in self.lanes.keys() - active.keys():
             self._remember(self.lanes.pop(key))
-        stale = {key for key, (one, _) in active.items() if key not in self.lanes or self.lanes[key].epoch != one.epoch}
+        stale = {key for key, (one, _) in active.items() if self._is_stale(one, renumbered)}
         await self._recall(connection, stale - self.lanes.keys() - self._marks.keys(), active, now)
         for key in stale:
             self.lanes[key] = await self._lane(connection, *active[key])
+
+    def _is_stale(self, one: Active, renumbered: set[int]) -> bool:
+        lane = self.lanes.get(one.campaign_id)
+        return lane is None or lane.epoch != one.epoch or not renumbered.isdisjoint(lane.callers)
 
     def _remember(self, lane: Lane) -> None:
         if lane.last_slot:
@@ -121,12 +144,13 @@ class Board:
         return min(microseconds(slot_at), now + self._settings.look_ahead_ms * 1000)
 
     async def _lane(self, connection: AsyncConnection, one: Active, spec: CampaignSpec) -> Lane:
+        """After the last await, because the lane that is replaced goes on being granted from until then."""
+        routed = await control.routed(connection, one.campaign_id, one.epoch, most=ROUTED_REMEMBERED)
         old = self.lanes.get(one.campaign_id)
         if old is not None:
             self._remember(old)
         at = pace(spec.app_config.attempts_per_second, self._tolerance)
         mark = self._marks.get(one.campaign_id, Mark(0, at))
-        routed = await control.routed(connection, one.campaign_id, one.epoch, most=ROUTED_REMEMBERED)
         configs = [c for c in spec.app_config.connection_configs if c.connection_id in self._states]
         return Lane(
             campaign_id=one.campaign_id,
@@ -182,6 +206,10 @@ class Board:
         wait = round(self._settings.request_timeout_seconds * 1e6) + 1_000_000
         since = microseconds(cooled) if cooled else 0
         return link.last_slot >= since and now < link.last_slot + wait
+
+
+def _numbers_differ(before: ConnectionState, after: ConnectionState) -> bool:
+    return before.phone_numbers != after.phone_numbers
 
 
 def _by_connection(routed: dict[tuple[int, str], int]) -> dict[int, int]:

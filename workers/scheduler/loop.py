@@ -67,7 +67,7 @@ class Term:
         self._database = autocommit(runtime.database)
         self._holder, self._number = holder, held.term
         self._ends_at = microseconds(held.expires_at)
-        self._not_before = microseconds(held.free_at)
+        self._free_at = self._not_before = microseconds(held.free_at)
         self._board = Board(runtime.settings)
         self._refill = Refill()
         self._queue = DialQueue(runtime.broker)
@@ -84,7 +84,7 @@ class Term:
             (REFILL_SECONDS, self._supply),
             (tick, self._grant),
             (SECOND_LOOK_SECONDS, self._look_again),
-            (PROMOTE_SECONDS, lambda: promote(self._runtime)),
+            (PROMOTE_SECONDS, self._promote),
             (RECONCILE_SECONDS, self._reconciler.reconcile),
             (CLOCK_SECONDS, self._watch_clock),
         ]
@@ -131,8 +131,14 @@ class Term:
             logger.warning("lease.unresigned", error=type(error).__name__)
 
     async def _refresh(self) -> None:
+        """Not before the last holder's slots are over: until then some of them may still be claimed."""
+        if self._clock.now() < self._free_at:
+            return
         async with self._database.connect() as connection:
             await self._board.refresh(connection, self._clock.now())
+
+    async def _promote(self) -> None:
+        await promote(self._runtime)
 
     async def _supply(self) -> None:
         async with self._database.connect() as connection:
@@ -151,7 +157,7 @@ class Term:
         tolerance = self._runtime.settings.slot_tolerance
         async with self._database.connect() as connection:
             seen = await second_look(connection, list(self._board.lanes.values()), self._clock.now(), tolerance)
-        if seen.looked_at >= LEAST_JUDGED and seen.unused > seen.looked_at / 2:
+        if seen.looked_at >= LEAST_JUDGED and seen.is_general:
             logger.warning("grants.unused", looked_at=seen.looked_at, unused=seen.unused)
             self._hold()
 

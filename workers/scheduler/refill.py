@@ -4,7 +4,7 @@ Pages are read from a kept cursor. Rows that commit behind it (a cohort being re
 starting over: after every short page, and every so often whatever happens.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -102,7 +102,9 @@ def _page_size(lane: Lane) -> int:
 def _is_hungry(cursor: Cursor, queue: deque[Candidate], lane: Lane) -> bool:
     """A closed window, a full concurrency cap or enough contacts at hand need no page."""
     low = max(LEAST_WAITING, 500_000 // lane.pace.spacing)
-    return lane.open_until > 0 and len(queue) < low and monotonic() - cursor.read_at >= _wait(cursor)
+    return (
+        lane.open_until > 0 and lane.places != 0 and len(queue) < low and monotonic() - cursor.read_at >= _wait(cursor)
+    )
 
 
 def _wait(cursor: Cursor) -> float:
@@ -121,10 +123,11 @@ def _new(page: Sequence[Due], lane: Lane) -> list[Candidate]:
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
-    """How many grants were looked at again, and how many of them nobody had used."""
+    """How many grants were looked at again, how many nobody had used, and whether that is most of every lane's."""
 
     looked_at: int
     unused: int
+    is_general: bool
 
 
 async def second_look(connection: AsyncConnection, lanes: Sequence[Lane], now: int, tolerance: int) -> SecondLook:
@@ -136,14 +139,18 @@ async def second_look(connection: AsyncConnection, lanes: Sequence[Lane], now: i
         if entry.slot + tolerance + SECOND_LOOK < now
     }
     if not over:
-        return SecondLook(0, 0)
+        return SecondLook(0, 0, is_general=False)
     ready = {due.contact_id: due for due in await candidates.ready(connection, list(over))}
+    looked_at, unused = Counter[int](), Counter[int]()
     for contact_id, (lane, entry) in over.items():
         lane.granted.pop(contact_id, None)
+        looked_at[lane.campaign_id] += 1
         if _is_unused(entry, ready.get(contact_id)):
+            unused[lane.campaign_id] += 1
             refund(lane, entry)
             _again(lane, entry, ready[contact_id], instant(now))
-    return SecondLook(len(over), sum(_is_unused(entry, ready.get(key)) for key, (_, entry) in over.items()))
+    is_general = all(2 * unused[key] > number for key, number in looked_at.items())
+    return SecondLook(looked_at.total(), unused.total(), is_general)
 
 
 def _is_unused(entry: Entry, due: Due | None) -> bool:
