@@ -127,28 +127,31 @@ def web() -> None:
 @app.command()
 def scheduler() -> None:
     """Grant slots; one works, further ones stand by."""
+    from workers.probes import probed
     from workers.runtime import serve
     from workers.scheduler.loop import main
 
-    serve(_settings(), main)
+    serve(_settings(), probed(main))
 
 
 @app.command()
 def dialer() -> None:
     """Claim slots and call the provider."""
     from workers.dialer.process import main
+    from workers.probes import probed
     from workers.runtime import serve
 
-    serve(_settings(), main)
+    serve(_settings(), probed(main))
 
 
 @app.command()
 def worker() -> None:
     """Read uploads and keep house."""
     from workers.ingest.process import main
+    from workers.probes import probed
     from workers.runtime import serve
 
-    serve(_settings(), main)
+    serve(_settings(), probed(main))
 
 
 @app.command()

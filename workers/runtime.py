@@ -1,4 +1,4 @@
-"""What every process is built from, in one place: settings, database, clock, broker, and a clean stop.
+"""What every process is built from, in one place: settings, database, clock, broker, metrics, and a clean stop.
 
 Nothing is opened at import. A process is an `async def main(runtime, stop)` that returns soon after `stop` is set.
 """
@@ -20,6 +20,7 @@ from domain.errors import ConfigurationError
 from infra import log
 from infra.clock import MEASURE_EVERY_SECONDS, Clock
 from infra.db.engine import create_engine, refuse_unsafe
+from infra.metrics import Metrics, make_metrics
 from infra.queue.broker import make_broker
 from infra.settings import Settings
 
@@ -34,6 +35,7 @@ class Runtime:
     database: AsyncEngine
     clock: Clock
     broker: RedisBroker
+    metrics: Metrics
 
 
 Main = Callable[[Runtime, asyncio.Event], Awaitable[None]]
@@ -63,7 +65,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     broker = make_broker(required(settings.redis_url, "OUTDIAL_REDIS_URL"))
     keeper = asyncio.create_task(_keep_time(database, clock))
     try:
-        yield Runtime(settings, database, clock, broker)
+        yield Runtime(settings, database, clock, broker, make_metrics())
     finally:
         keeper.cancel()
         broker.close()

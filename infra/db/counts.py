@@ -1,4 +1,4 @@
-"""A campaign with its live counts, in one snapshot and at the same price for ten contacts and ten million."""
+"""Campaigns with their live counts, in one snapshot and at the same price for ten contacts and ten million."""
 
 from dataclasses import dataclass
 
@@ -27,12 +27,17 @@ class Counts:
         return sum(self.contacts.values())
 
 
-_GET = text(f"""
+_COUNTED = f"""
     SELECT {COLUMNS}, (
         SELECT CAST(coalesce(jsonb_agg(jsonb_build_array(kind, value, run, n)), '[]') AS text) FROM (
             SELECT kind, value, run, sum(n) AS n FROM campaign_counts WHERE campaign_id = c.id
             GROUP BY kind, value, run HAVING sum(n) <> 0) AS counted) AS counts
-    FROM campaigns c WHERE id = :id AND organization_id = :organization_id
+    FROM campaigns c
+"""
+_GET = text(f"{_COUNTED} WHERE id = :id AND organization_id = :organization_id")
+_LIVE = text(f"""
+    {_COUNTED} WHERE status IN ('scheduled', 'active', 'paused')
+    ORDER BY array_position(ARRAY['active', 'paused', 'scheduled'], status), id LIMIT :most
 """)
 
 
@@ -44,6 +49,12 @@ async def campaign_with_counts(
     row = found.one_or_none()
     campaign = from_row(row, campaign_id)
     return campaign, _counts(orjson.loads(row.counts) if row else [], campaign.status, campaign.run)
+
+
+async def live_campaigns(connection: AsyncConnection, most: int) -> list[tuple[Campaign, Counts]]:
+    """Campaigns of all organizations that work or will: the active ones, the paused, the scheduled."""
+    found = [(from_row(row, row.id), row.counts) for row in await connection.execute(_LIVE, {"most": most})]
+    return [(one, _counts(orjson.loads(counts), one.status, one.run)) for one, counts in found]
 
 
 def _counts(rows: list[tuple[str, str, int, int]], status: Status, run: int) -> Counts:

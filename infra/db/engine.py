@@ -46,6 +46,11 @@ def autocommit(engine: AsyncEngine) -> AsyncEngine:
     return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
+def snapshot(engine: AsyncEngine) -> AsyncEngine:
+    """The same pool, for reading: all statements of a transaction see the database as it was at the first."""
+    return engine.execution_options(isolation_level="REPEATABLE READ")
+
+
 async def migrate(engine: AsyncEngine) -> None:
     """Bring the schema to the newest version; several processes may call it at once."""
     async with engine.connect() as connection:

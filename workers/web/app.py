@@ -1,16 +1,15 @@
 """The web process: one application, served until it is told to stop."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import structlog
-import uvicorn
 from fastapi import FastAPI
 
+from workers import probes
 from workers.recorder import Recorder
 from workers.runtime import Runtime
+from workers.serving import serve_until, server
 from workers.web import (
     attempts,
     callbacks,
@@ -56,6 +55,7 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
     errors.install(app)
     docs.install(app)
     app.router.routes.append(callbacks.route(runtime, record or Recorder(runtime).record))
+    app.router.routes.extend(probes.routes(runtime, with_backlogs=True))
     for router in ROUTERS:
         app.include_router(router, responses=errors.DESCRIBED)
     return app
@@ -63,28 +63,11 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
 
 async def main(runtime: Runtime, stop: asyncio.Event) -> None:
     """Serve until `stop`; requests under way get a few seconds to finish."""
-    config = uvicorn.Config(
-        create_app(runtime),
-        host=runtime.settings.host,
-        port=runtime.settings.port,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
-        ws="none",
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    server = _Server(config)
-    logger.info("web.starting", host=config.host, port=config.port)
-    serving = asyncio.create_task(server.serve())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    server.should_exit = True
-    await serving
+    host, port = runtime.settings.host, runtime.settings.port
+    logger.info("web.starting", host=host, port=port)
+    app = create_app(runtime)
+    listening = server(app, host=host, port=port, backlog=BACKLOG, timeout_graceful_shutdown=GRACE_SECONDS)
+    await serve_until(listening, stop)
 
 
 class _App(FastAPI):
@@ -94,11 +77,3 @@ class _App(FastAPI):
         schema = super().openapi()
         schema["paths"].setdefault(callbacks.PATH, callbacks.described())
         return schema
-
-
-class _Server(uvicorn.Server):
-    """Signals belong to the process (`workers.runtime`)."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
