@@ -111,7 +111,7 @@ Row = TypeVar("Row", AttemptAnswer, ContactAnswer)
 After = TypeVar("After")
 
 
-@router.get("/attempts", response_model=KeysetAnswer[AttemptAnswer], responses=csv_answer.ALSO)
+@router.get("/attempts", response_model=KeysetAnswer[AttemptAnswer], responses=csv_answer.ALSO, summary="List attempts")
 async def attempts(
     asking: Asking,
     filtering: Filtering,
@@ -135,7 +135,7 @@ async def attempts(
     return await pages.one_after(after, limit, lambda last: f"{microseconds(last[0])}-{last[1]}")
 
 
-@router.get("/contacts", response_model=KeysetAnswer[ContactAnswer], responses=csv_answer.ALSO)
+@router.get("/contacts", response_model=KeysetAnswer[ContactAnswer], responses=csv_answer.ALSO, summary="List contacts")
 async def contacts(
     asking: Asking,
     filtering: Filtering,

@@ -61,7 +61,7 @@ def changing(runtime: TheRuntime, caller: Writer, campaign_id: Id, expected: Exp
 Change = Annotated[Changing, Depends(changing)]
 
 
-@router.patch("", response_model=Sized)
+@router.patch("", response_model=Sized, summary="Edit a campaign")
 async def edit(body: CampaignEdit, change: Change) -> Response:
     async with change.begin() as (connection, locked):
         check_editable(locked.status)
@@ -71,7 +71,7 @@ async def edit(body: CampaignEdit, change: Change) -> Response:
         return await _rewritten(connection, locked, spec, change)
 
 
-@router.put("/rate", response_model=Sized)
+@router.put("/rate", response_model=Sized, summary="Change the rate, also while active")
 async def pace(body: RateChange, change: Change) -> Response:
     """Allowed while the campaign is active: telephony errors are answered by slowing down at once."""
     async with change.begin() as (connection, locked):
@@ -79,7 +79,7 @@ async def pace(body: RateChange, change: Change) -> Response:
         return await _rewritten(connection, locked, with_rate(locked.spec, body.attempts_per_second), change)
 
 
-@router.put("/status", response_model=Summary)
+@router.put("/status", response_model=Summary, summary="Pause, resume or cancel")
 async def change_status(body: StatusChange, change: Change) -> Response:
     campaign = await _act(Action(body.action), change)
     if campaign.status is Status.CANCELLED:
@@ -87,7 +87,7 @@ async def change_status(body: StatusChange, change: Change) -> Response:
     return answer(summary(campaign), etag=campaign.epoch)
 
 
-@router.post("/start", response_model=Summary)
+@router.post("/start", response_model=Summary, summary="Start now")
 async def start(change: Change) -> Response:
     campaign = await _act(Action.START, change)
     return answer(summary(campaign), etag=campaign.epoch)

@@ -24,12 +24,12 @@ router = APIRouter(prefix="/api/campaigns", tags=["campaigns"], dependencies=[De
 SortBy = Literal["campaign_id", "name", "status", "created_at", "updated_at", "start_timestamp", "end_timestamp"]
 
 
-@router.post("", status_code=201, response_model=Sized)
+@router.post("", status_code=201, response_model=Sized, summary="Create a campaign")
 async def create(request: Request, body: CampaignSpec, caller: Writer, now: Now) -> Response:
     return await once(request, caller, now, 201, partial(_create, body, caller, now))
 
 
-@router.get("")
+@router.get("", summary="List campaigns")
 async def listed(
     runtime: TheRuntime,
     caller: Reader,
@@ -43,7 +43,7 @@ async def listed(
     return ListAnswer[Summary](items=items, total=found.total, offset=page.offset, limit=page.limit)
 
 
-@router.get("/{campaign_id:int}", response_model=Whole)
+@router.get("/{campaign_id:int}", response_model=Whole, summary="Show a campaign with its live counts")
 async def look(runtime: TheRuntime, caller: Reader, campaign_id: Id, now: Now) -> Response:
     async with runtime.database.connect() as connection:
         campaign, counts = await campaign_with_counts(connection, caller.organization_id, campaign_id)

@@ -54,7 +54,9 @@ class CohortAnswer(Accepted):
     completed_at: Millis | None
 
 
-@router.post("/upload", status_code=202, response_model=Accepted, openapi_extra=FORM)
+@router.post(
+    "/upload", status_code=202, response_model=Accepted, openapi_extra=FORM, summary="Upload a CSV of contacts"
+)
 async def upload(request: Request, runtime: TheRuntime, caller: ContactsWriter, campaign_id: Id, now: Now) -> Response:
     """202 as soon as the file is stored safely."""
     await _check_takes_cohorts(runtime, caller, campaign_id)
@@ -65,7 +67,9 @@ async def upload(request: Request, runtime: TheRuntime, caller: ContactsWriter, 
     return answered
 
 
-@router.post("", status_code=201, response_model=Accepted, dependencies=[Depends(json_only)])
+@router.post(
+    "", status_code=201, response_model=Accepted, dependencies=[Depends(json_only)], summary="Add contacts as JSON"
+)
 async def create(request: Request, body: Users, caller: ContactsWriter, campaign_id: Id, now: Now) -> Response:
     sent = Upload.of_users(body)
     answered = await once(request, caller, now, 201, partial(_store, sent, SourceType.JSON, caller, campaign_id))
@@ -73,7 +77,7 @@ async def create(request: Request, body: Users, caller: ContactsWriter, campaign
     return answered
 
 
-@router.get("")
+@router.get("", summary="List cohorts")
 async def listed(
     runtime: TheRuntime,
     caller: Reader,
@@ -89,13 +93,18 @@ async def listed(
     return ListAnswer[CohortAnswer](items=items, total=total, offset=offset, limit=limit)
 
 
-@router.get("/{cohort_id:int}")
+@router.get("/{cohort_id:int}", summary="Show a cohort")
 async def look(runtime: TheRuntime, caller: Reader, campaign_id: Id, cohort_id: Id) -> CohortAnswer:
     async with runtime.database.connect() as connection:
         return _shown(await cohorts.cohort(connection, caller.organization_id, campaign_id, cohort_id))
 
 
-@router.get("/{cohort_id:int}/files", response_class=Response, responses=stored_file.ANSWERS)
+@router.get(
+    "/{cohort_id:int}/files",
+    response_class=Response,
+    responses=stored_file.ANSWERS,
+    summary="Download a file of a cohort, or its rejected rows",
+)
 async def file(runtime: TheRuntime, caller: Reader, campaign_id: Id, cohort_id: Id, file_type: FileType) -> Response:
     """The rejected rows as they were, each with `line_number` and `rejected_reason`; or what was uploaded."""
     async with runtime.database.connect() as connection:

@@ -66,13 +66,13 @@ class Tested(Answer):
     reason: str | None
 
 
-@router.post("", status_code=201, response_model=ConnectionAnswer)
+@router.post("", status_code=201, response_model=ConnectionAnswer, summary="Create a connection")
 async def create(request: Request, body: ConnectionSpec, runtime: TheRuntime, caller: Writer, now: Now) -> Response:
     _check(body, runtime)
     return await once(request, caller, now, 201, partial(_create, body, runtime, caller, now))
 
 
-@router.get("")
+@router.get("", summary="List connections")
 async def listed(
     runtime: TheRuntime, caller: Reader, now: Now, page: Paging, sort_by: SortBy = "created_at"
 ) -> ListAnswer[ConnectionAnswer]:
@@ -82,13 +82,13 @@ async def listed(
     return ListAnswer[ConnectionAnswer](items=items, total=found.total, offset=page.offset, limit=page.limit)
 
 
-@router.get("/{connection_id:int}")
+@router.get("/{connection_id:int}", summary="Show a connection")
 async def look(runtime: TheRuntime, caller: Reader, connection_id: Id, now: Now) -> ConnectionAnswer:
     async with runtime.database.connect() as connection:
         return _shown(await connections.connection_of(connection, caller.organization_id, connection_id), now)
 
 
-@router.patch("/{connection_id:int}", response_model=ConnectionAnswer)
+@router.patch("/{connection_id:int}", response_model=ConnectionAnswer, summary="Edit a connection")
 async def edit(runtime: TheRuntime, body: ConnectionEdit, caller: Writer, connection_id: Id, now: Now) -> Response:
     """An edited connection starts afresh: no cool-down, no suspension."""
     key = _key(runtime)
@@ -99,14 +99,14 @@ async def edit(runtime: TheRuntime, body: ConnectionEdit, caller: Writer, connec
         return answer(_shown(await connections.edit(connection, locked, spec, key, now), now))
 
 
-@router.delete("/{connection_id:int}", status_code=204)
+@router.delete("/{connection_id:int}", status_code=204, summary="Delete a connection")
 async def delete(runtime: TheRuntime, caller: Writer, connection_id: Id, now: Now) -> None:
     async with runtime.database.begin() as connection:
         locked = await connections.lock(connection, caller.organization_id, connection_id)
         await connections.delete(connection, locked, now)
 
 
-@router.post("/{connection_id:int}/test")
+@router.post("/{connection_id:int}/test", summary="Test a connection without dialling")
 async def test(runtime: TheRuntime, caller: Writer, connection_id: Id, now: Now) -> Tested:
     """Ask the provider about attempt 0: any answer but 401, 403 and 5xx proves address and secret. Dials nothing."""
     async with runtime.database.connect() as connection:

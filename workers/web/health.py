@@ -15,7 +15,7 @@ class Health(Answer):
     status: str
 
 
-@router.get("/health", response_model=Health)
+@router.get("/health", response_model=Health, summary="Whether the stores answer")
 async def health(runtime: TheRuntime) -> Response:
     away = [name for name, is_up in (await stores_up(runtime)).items() if not is_up]
     if away:

@@ -42,13 +42,13 @@ class OptedIn(Answer):
     removed: bool
 
 
-@router.post("", status_code=201, response_model=OptedOut)
+@router.post("", status_code=201, response_model=OptedOut, summary="Opt a number out")
 async def opt_out(request: Request, body: Number, caller: ContactsWriter, now: Now) -> Response:
     phone = _phone(body, caller)
     return await once(request, caller, now, 201, partial(_store, phone, caller, now))
 
 
-@router.post("/remove")
+@router.post("/remove", summary="Remove an opt-out")
 async def opt_in(runtime: TheRuntime, body: Number, caller: ContactsWriter) -> OptedIn:
     phone = _phone(body, caller)
     async with runtime.database.begin() as connection:
