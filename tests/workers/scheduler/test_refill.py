@@ -1,0 +1,257 @@
+"""Supplying lanes with due contacts, and looking again at grants that should have been used."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.attempt import Entry
+from domain.granting import Candidate, Lane
+from domain.pacing import pace
+from domain.routing import Rota
+from tests import builders
+from tests.builders import Scene, scene
+from tests.conftest import Run
+from tests.rows import amend, claims, entry, now
+from workers.scheduler import refill
+from workers.scheduler.refill import LEAST_PAGE, POLL_SECONDS, START_OVER_SECONDS, Refill, second_look
+
+TAU = 10_000
+SECOND = 1_000_000
+MINUTE = timedelta(minutes=1)
+Pass = Callable[[float], None]
+
+
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Pass:
+    """Moves the refill's clock on by some seconds."""
+    passed = [0.0]
+    monkeypatch.setattr(refill, "monotonic", lambda: monotonic() + passed[0])
+
+    def pass_on(seconds: float) -> None:
+        passed[0] += seconds
+
+    return pass_on
+
+
+def test_due_contacts_are_queued_in_their_order(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[tuple[int, ...], Lane]:
+        made = await scene(db, contacts=3)
+        await amend(db, "contacts", made.contact_ids[2], due_at=datetime.now(UTC) - MINUTE)
+        lane = _lane(made)
+        await Refill().refill(db, [lane], now() + SECOND)
+        return made.contact_ids, lane
+
+    (first, second, third), lane = run(scenario)
+
+    assert list(lane.firsts) == [Candidate(third, 1), Candidate(first, 1), Candidate(second, 1)]
+
+
+def test_retries_are_queued_apart_with_their_numbers(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[tuple[int, ...], Lane]:
+        made = await scene(db, contacts=2)
+        await amend(db, "contacts", made.contact_ids[1], attempts=2)
+        lane = _lane(made)
+        await Refill().refill(db, [lane], now() + SECOND)
+        return made.contact_ids, lane
+
+    (first, retry), lane = run(scenario)
+
+    assert (list(lane.firsts), list(lane.retries)) == ([Candidate(first, 1)], [Candidate(retry, 3)])
+    assert lane.next_candidate() == Candidate(retry, 3)
+
+
+def test_a_lane_is_supplied_page_by_page_as_it_runs_low(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[tuple[int, ...], list[int], list[int]]:
+        made = await scene(db, contacts=2 * LEAST_PAGE + 10)
+        lane, supply, taken = _lane(made), Refill(), list[int]()
+        sizes = []
+        while len(taken) < len(made.contact_ids):
+            await supply.refill(db, [lane], now() + SECOND)
+            sizes.append(len(lane.firsts))
+            taken += [_take(lane) for _ in range(len(lane.firsts) - 5 if len(lane.firsts) > 10 else len(lane.firsts))]
+        return made.contact_ids, taken, sizes
+
+    ids, taken, sizes = run(scenario)
+
+    assert taken == list(ids)
+    assert max(sizes) <= LEAST_PAGE + 16
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pytest.param({"open_until": 0}, id="its window is closed"),
+        pytest.param({"places": 0}, id="its concurrency cap is reached"),
+    ],
+)
+def test_a_lane_that_cannot_be_granted_from_is_not_supplied(columns: dict[str, Any], run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> Lane:
+        lane = replace(_lane(await scene(db)), **columns)
+        await Refill().refill(db, [lane], now() + SECOND)
+        return lane
+
+    assert not run(scenario).firsts
+
+
+@pytest.mark.parametrize("seconds", [POLL_SECONDS, START_OVER_SECONDS + 1])
+def test_rows_that_commit_behind_the_cursor_are_found(seconds: float, run: Run, pass_time: Pass) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[int, list[int]]:
+        made = await scene(db, contacts=3)
+        lane, supply = _lane(made), Refill()
+        await supply.refill(db, [lane], now() + SECOND)
+        (late,) = await builders.insert_contacts(
+            db, made.cohort_id, [builders.phone(99)], due_at=datetime.now(UTC) - MINUTE
+        )
+        pass_time(seconds)
+        await supply.refill(db, [lane], now() + SECOND)
+        return late, [one.contact_id for one in lane.firsts]
+
+    late, queued = run(scenario)
+
+    assert queued[-1] == late
+
+
+def test_while_pages_are_full_the_start_is_revisited_now_and_then(run: Run, pass_time: Pass) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[int, list[int]]:
+        made = await scene(db, contacts=5 * LEAST_PAGE)
+        lane, supply = _lane(made), Refill()
+        await supply.refill(db, [lane], now() + SECOND)
+        taken = [_take(lane) for _ in range(LEAST_PAGE)]
+        (late,) = await builders.insert_contacts(
+            db, made.cohort_id, [builders.phone(999)], due_at=datetime.now(UTC) - MINUTE
+        )
+        pass_time(START_OVER_SECONDS + 1)
+        await supply.refill(db, [lane], now() + SECOND)
+        assert not {one.contact_id for one in lane.firsts} & set(taken)
+        return late, [one.contact_id for one in lane.firsts]
+
+    late, queued = run(scenario)
+
+    assert queued[0] == late
+
+
+def test_no_contact_is_queued_twice_however_often_it_is_read(run: Run, pass_time: Pass) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[tuple[int, ...], list[int]]:
+        made = await scene(db, contacts=12)
+        lane, supply, taken = _lane(made), Refill(), list[int]()
+        for _ in range(8):
+            pass_time(START_OVER_SECONDS + 1)
+            await supply.refill(db, [lane], now() + SECOND)
+            taken += [_take(lane)] if lane.firsts else []
+        return made.contact_ids, taken + [one.contact_id for one in lane.firsts]
+
+    ids, seen = run(scenario)
+
+    assert seen == list(ids)
+
+
+def test_a_new_lane_is_read_from_the_start(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> Lane:
+        made = await scene(db, contacts=3)
+        supply, after_an_edit = Refill(), _lane(made)
+        await supply.refill(db, [_lane(made)], now() + SECOND)
+        await supply.refill(db, [after_an_edit], now() + SECOND)
+        return after_an_edit
+
+    assert len(run(scenario).firsts) == 3
+
+
+def test_contacts_of_another_run_are_left_alone(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> Lane:
+        lane = replace(_lane(await scene(db)), run=2)
+        await Refill().refill(db, [lane], now() + SECOND)
+        return lane
+
+    assert not run(scenario).firsts
+
+
+def test_a_grant_that_was_used_is_forgotten(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[Lane, refill.SecondLook]:
+        made = await scene(db, contacts=1)
+        lane, given = _granted(made)
+        await claims(db, [given])
+        return lane, await second_look(db, [lane], given.slot + 2 * SECOND, TAU)
+
+    lane, seen = run(scenario)
+
+    assert (lane.granted, lane.has_work()) == ({}, False)
+    assert (seen.looked_at, seen.unused, seen.is_general) == (1, 0, False)
+
+
+def test_a_grant_that_nobody_used_goes_first_again_and_its_turn_is_given_back(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[Scene, Lane, refill.SecondLook]:
+        made = await scene(db, contacts=1)
+        lane, given = _granted(made)
+        lane.firsts.append(Candidate(999, 1))
+        return made, lane, await second_look(db, [lane], given.slot + 2 * SECOND, TAU)
+
+    made, lane, seen = run(scenario)
+
+    assert list(lane.firsts) == [Candidate(made.contact_ids[0], 1), Candidate(999, 1)]
+    assert lane.callers[made.connection_id].peek(lambda _: True) == 0
+    assert (seen.looked_at, seen.unused, seen.is_general) == (1, 1, True)
+
+
+def test_a_grant_that_may_still_be_used_is_left_alone(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[Lane, refill.SecondLook]:
+        lane, given = _granted(await scene(db, contacts=1))
+        return lane, await second_look(db, [lane], given.slot + SECOND, TAU)
+
+    lane, seen = run(scenario)
+
+    assert (len(lane.granted), seen.looked_at) == (1, 0)
+
+
+def test_a_contact_that_was_put_off_does_not_come_back_before_its_time(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[Lane, refill.SecondLook]:
+        made = await scene(db, contacts=1)
+        await amend(db, "contacts", made.contact_ids[0], due_at=datetime.now(UTC) + MINUTE, waiting_for="phone_busy")
+        lane, given = _granted(made)
+        return lane, await second_look(db, [lane], given.slot + 2 * SECOND, TAU)
+
+    lane, seen = run(scenario)
+
+    assert (lane.granted, lane.has_work(), seen.unused) == ({}, False, 1)
+
+
+def test_one_campaign_whose_grants_go_unused_does_not_speak_for_all(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> refill.SecondLook:
+        made = await scene(db, contacts=9)
+        unlucky, _ = _granted(made)
+        other = await builders.campaign(db, made.organization_id, [made.connection_id])
+        cohort_id = await builders.cohort(db, other)
+        ids = await builders.insert_contacts(db, cohort_id, [builders.phone(99)])
+        served, given = _granted(replace(made, campaign_id=other, contact_ids=ids))
+        await claims(db, [given])
+        return await second_look(db, [unlucky, served], given.slot + 2 * SECOND, TAU)
+
+    seen = run(scenario)
+
+    assert (seen.looked_at, seen.unused, seen.is_general) == (2, 1, False)
+
+
+def _lane(made: Scene) -> Lane:
+    at = pace(10, TAU)
+    routes, callers = Rota({made.connection_id: 1}), {made.connection_id: Rota({0: 1, 1: 1})}
+    return Lane(made.campaign_id, 1, 1, at, routes, callers, next_free=0, open_until=2**62)
+
+
+def _take(lane: Lane) -> int:
+    """Grant the next contact."""
+    candidate = lane.next_candidate()
+    lane.granted[candidate.contact_id] = Entry(candidate.contact_id, lane.campaign_id, 1, 1, candidate.number, 0, 1, 0)
+    return candidate.contact_id
+
+
+def _granted(made: Scene) -> tuple[Lane, Entry]:
+    """A lane whose first calling number was just used for a grant to the first contact."""
+    lane, given = _lane(made), entry(made, made.contact_ids[0])
+    lane.granted[given.contact_id] = given
+    lane.present = frozenset({made.connection_id})
+    lane.callers[made.connection_id].pick(0, lambda _: True)
+    return lane, given
