@@ -3,10 +3,12 @@
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from infra.embedded import secrets
 from infra.settings import PREFIX, Settings
+from workers.ports import free_port
 from workers.runtime import required
 from workers.supervisor import Command, StopTogether
 
@@ -29,16 +31,32 @@ class Shape:
     simulator_options: str = ""
 
 
-def commands(settings: Settings, shape: Shape) -> list[tuple[str, Command]]:
-    """Role and command line of every process; several of one role are numbered from the second on."""
+def commands(settings: Settings, shape: Shape, ports: Mapping[str, int]) -> list[tuple[str, Command]]:
+    """Role and command line of every process, which serves its metrics on its port of `metrics_ports`."""
     environment = dict(os.environ) | environment_of(settings)
-    counts = {"web": 1, "worker": shape.workers, "dialer": shape.dialers, "scheduler": 1}
     simulated = [("simulator", _simulator(settings, shape, environment))] if shape.simulator else []
     return simulated + [
-        (role, _command(settings, role if number == 1 else f"{role}-{number}", [role], environment))
-        for role, count in counts.items()
-        for number in range(1, count + 1)
+        (role, _command(settings, name, [role], environment | {f"{PREFIX}METRICS_PORT": str(ports[name])}))
+        for role, name in _names(shape)
     ]
+
+
+def metrics_ports(settings: Settings, shape: Shape) -> dict[str, int]:
+    """A free port for the metrics of each process, by its name; the web's are on its own."""
+    ports = {"web": settings.port}
+    first = settings.metrics_port or settings.port + 1
+    for _, name in _names(shape):
+        if name not in ports:
+            ports[name] = free_port(settings.host, first, {*ports.values(), shape.simulator or 0})
+    return ports
+
+
+def metrics_urls(shape: Shape, ports: Mapping[str, int]) -> dict[str, str | list[str]]:
+    """Where metrics are served, by role: a list for the roles in `LISTED_ROLES` or with several processes."""
+    urls: dict[str, list[str]] = {}
+    for role, name in _names(shape):
+        urls.setdefault(role, []).append(f"{local_url(ports[name])}/metrics")
+    return {role: found if role in LISTED_ROLES or len(found) > 1 else found[0] for role, found in urls.items()}
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -71,3 +89,13 @@ def _simulator(settings: Settings, shape: Shape, environment: dict[str, str]) ->
 def _command(settings: Settings, name: str, words: list[str], environment: dict[str, str]) -> Command:
     line = [sys.executable, "-P", "-m", "workers.cli", *words]
     return Command(line, settings.home / "logs" / f"{name}.log", environment)
+
+
+def _names(shape: Shape) -> list[tuple[str, str]]:
+    """Role and name of every process; several of one role are numbered from the second on."""
+    counts = {"web": 1, "worker": shape.workers, "dialer": shape.dialers, "scheduler": 1}
+    return [
+        (role, role if number == 1 else f"{role}-{number}")
+        for role, count in counts.items()
+        for number in range(1, count + 1)
+    ]

@@ -21,13 +21,16 @@ from infra.embedded.redis import EmbeddedRedis
 from infra.embedded.stores import owned
 from infra.settings import Settings
 from workers.installation import migrate_database, with_secrets
-from workers.processes import LISTED_ROLES, STOP_ORDER, Shape, commands, local_url
+from workers.ports import trouble_with
+from workers.processes import LISTED_ROLES, STOP_ORDER, Shape, commands, local_url, metrics_ports, metrics_urls
 from workers.runtime import required
 from workers.supervisor import LOOK_SECONDS, Orders, Supervisor, taking_orders
 
 STORE_SECONDS = 120.0
 READY_SECONDS = 60.0
 HEALTH = "/api/health"
+
+Urls = dict[str, str | list[str]]
 
 
 def run_all(settings: Settings, shape: Shape) -> None:
@@ -49,9 +52,10 @@ def _run(settings: Settings, shape: Shape, supervisor: Supervisor, orders: Order
     settings = with_secrets(_with_stores(settings, supervisor, orders))
     if not orders.to_stop:
         asyncio.run(migrate_database(required(settings.database_url, "OUTDIAL_DATABASE_URL")))
-        for role, command in commands(settings, shape):
+        ports = metrics_ports(settings, shape)
+        for role, command in commands(settings, shape, ports):
             supervisor.start(role, command)
-        _announce(settings, shape, supervisor, orders)
+        _announce(settings, shape, metrics_urls(shape, ports), supervisor, orders)
     while not orders.to_stop:
         supervisor.look()
         time.sleep(LOOK_SECONDS)
@@ -78,7 +82,7 @@ def _started(role: str, store: EmbeddedPostgres | EmbeddedRedis, supervisor: Sup
     return SecretStr(store.url)
 
 
-def _announce(settings: Settings, shape: Shape, supervisor: Supervisor, orders: Orders) -> None:
+def _announce(settings: Settings, shape: Shape, metrics: Urls, supervisor: Supervisor, orders: Orders) -> None:
     """Print the ready line when the web answers and everything is alive."""
 
     def is_ready() -> bool:
@@ -86,20 +90,21 @@ def _announce(settings: Settings, shape: Shape, supervisor: Supervisor, orders: 
         return not supervisor.unsteady_roles() and _answers(settings) and _listens(shape.simulator)
 
     if orders.wait_until(is_ready, READY_SECONDS):
-        sys.stdout.write(_ready_line(settings.home, settings.port, shape.simulator) + "\n")
+        sys.stdout.write(_ready_line(settings.home, settings.port, shape.simulator, metrics) + "\n")
         sys.stdout.flush()
     elif not orders.to_stop:
         missing = ", ".join(supervisor.unsteady_roles()) or "web"
         raise ConfigurationError(f"not ready after {READY_SECONDS:.0f} s: {missing}", f"see {settings.home}/logs")
 
 
-def _ready_line(home: Path, port: int, simulator: int | None) -> str:
-    """`simulator` is the URL that a connection to the simulated provider posts attempts to."""
+def _ready_line(home: Path, port: int, simulator: int | None, metrics: Urls) -> str:
+    """`simulator` is the URL that a connection to the simulated provider posts attempts to, `metrics` are by role."""
     line = {
         "event": "ready",
         "url": local_url(port),
         "home": str(home),
         "simulator": f"{local_url(simulator)}/attempts" if simulator else None,
+        "metrics": metrics,
     }
     return orjson.dumps(line).decode()
 
@@ -108,13 +113,8 @@ def _refuse_unusable(host: str, port: int) -> None:
     """ConfigurationError that names the port when nothing can listen there."""
     if port == 0:
         raise ConfigurationError("port 0 is no port to listen on", "choose one from 1 to 65535")
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ConfigurationError(f"port {port} of {host} cannot be used: {reason}", "choose another port") from None
+    if reason := trouble_with(host, port):
+        raise ConfigurationError(f"port {port} of {host} cannot be used: {reason}", "choose another port")
 
 
 def _answers(settings: Settings) -> bool:

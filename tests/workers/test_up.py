@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 from infra.settings import load_settings
-from workers.processes import Shape, commands, environment_of
+from workers.ports import trouble_with
+from workers.processes import Shape, commands, environment_of, metrics_ports, metrics_urls
 
 PATIENCE_SECONDS = 30.0
 ROLES = {"scheduler", "dialer", "worker", "web", "redis", "postgres", "simulator", "up"}
@@ -82,6 +83,16 @@ def test_the_ready_line_tells_where_everything_is_and_every_process_has_its_pid(
     assert len(pids["dialer"]) == 2
     with urllib.request.urlopen(f"{running.ready['url']}/api/health") as answer:  # noqa: S310 - our own address
         assert answer.status == 200
+
+
+def test_every_process_serves_metrics_where_the_ready_line_says(running: Up) -> None:
+    metrics = running.ready["metrics"]
+
+    assert isinstance(metrics, dict)
+    assert set(metrics) == {"web", "scheduler", "dialer", "worker"}
+    for url in [metrics["web"], metrics["scheduler"], *metrics["dialer"], metrics["worker"]]:
+        with urllib.request.urlopen(url) as answer:  # noqa: S310 - our own address
+            assert b'outdial_store_up{store="postgresql"} 1.0' in answer.read()
 
 
 def test_a_stop_ends_everything_and_exits_with_zero(ending: Up) -> None:
@@ -159,7 +170,9 @@ def test_each_process_has_a_log_of_its_own(tmp_path: Path) -> None:
         home=tmp_path, database_url="postgresql:///", redis_url="redis:///", jwt_secret="s", encryption_key="k"
     )
 
-    made = commands(settings, Shape(dialers=2, workers=1))
+    shape = Shape(dialers=2, workers=1)
+
+    made = commands(settings, shape, metrics_ports(settings, shape))
 
     assert [(role, command.log.name) for role, command in made] == [
         ("web", "web.log"),
@@ -168,6 +181,38 @@ def test_each_process_has_a_log_of_its_own(tmp_path: Path) -> None:
         ("dialer", "dialer-2.log"),
         ("scheduler", "scheduler.log"),
     ]
+
+
+def test_each_process_serves_its_metrics_on_a_port_of_its_own_from_the_webs_on(tmp_path: Path) -> None:
+    web, simulator, *_ = row_of_free_ports(8)
+    settings, shape = load_settings(home=tmp_path, port=web), Shape(dialers=2, simulator=simulator)
+
+    urls = metrics_urls(shape, metrics_ports(settings, shape))
+
+    assert urls == {
+        "web": f"http://127.0.0.1:{web}/metrics",
+        "worker": f"http://127.0.0.1:{web + 2}/metrics",
+        "dialer": [f"http://127.0.0.1:{web + 3}/metrics", f"http://127.0.0.1:{web + 4}/metrics"],
+        "scheduler": f"http://127.0.0.1:{web + 5}/metrics",
+    }
+
+
+def test_a_port_that_is_taken_is_stepped_over(tmp_path: Path) -> None:
+    web, taken, *_ = row_of_free_ports(8)
+    settings, shape = load_settings(home=tmp_path, port=web), Shape()
+
+    with socket.create_server(("127.0.0.1", taken)):
+        ports = metrics_ports(settings, shape)
+
+    assert ports == {"web": web, "worker": web + 2, "dialer": web + 3, "scheduler": web + 4}
+
+
+def test_past_the_highest_port_the_system_chooses(tmp_path: Path) -> None:
+    settings, shape = load_settings(home=tmp_path, port=65535), Shape()
+
+    ports = metrics_ports(settings, shape)
+
+    assert all(0 < port < 65535 for name, port in ports.items() if name != "web")
 
 
 def start(home: Path, *options: str) -> subprocess.Popen[str]:
@@ -213,6 +258,12 @@ def free_ports(count: int) -> list[int]:
     for one in sockets:
         one.close()
     return ports
+
+
+def row_of_free_ports(count: int) -> range:
+    """Ports side by side, below those the system hands out by itself."""
+    rows = (range(first, first + count) for first in range(20_000, 30_000, count))
+    return next(row for row in rows if all(trouble_with("127.0.0.1", port) is None for port in row))
 
 
 def wait_for_another_pid(up: Up, role: str, old: int) -> None:
