@@ -1,0 +1,418 @@
+"""The dialer's engine on real rows and a tiny provider: each entry once, at its slot, or not at all."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import astuple, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.attempt import Entry
+from domain.campaign import Action
+from infra.db import attempts, campaigns
+from infra.settings import Settings
+from tests import builders
+from tests.builders import Scene, phone, scene
+from tests.conftest import Run
+from tests.infra.providers import Peer, listening
+from tests.rows import amend, attempt, contact, contradictions, entry, health, miscounts, now, number_of, point
+from tests.workers.runtimes import with_runtime
+from workers.dialer.engine import Engine
+from workers.runtime import Runtime
+
+AHEAD = 150_000
+TAU = 10_000
+WIDE = 100
+
+
+@dataclass(slots=True)
+class Provider:
+    """Places every attempt it is given; `hold` makes it wait with its answers."""
+
+    peer: Peer = field(default_factory=Peer)
+    placed: list[dict[str, Any]] = field(default_factory=list)
+    answer: bytes = b'{"status": "completed", "duration_seconds": 60}'
+    status: int = 200
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            self.placed.append(orjson.loads(await reader.readexactly(length)))
+            self.asked.set()
+            await self.answering.wait()
+            head = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (self.status, len(self.answer))
+            writer.write(head + self.answer)
+
+
+Step = Callable[[Engine, Provider, Runtime], Awaitable[None]]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Slots may be used for long, so that a slow machine fails no test."""
+    return settings.model_copy(update={"slot_tolerance_ms": WIDE})
+
+
+def test_each_entry_is_dialled_once_at_its_slot_and_recorded(run: Run, settings: Settings) -> None:
+    made = run(lambda db: scene(db, contacts=5, attempts_per_second=100))
+    slots: dict[int, int] = {}
+
+    async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
+        given = _entries(made)
+        slots.update({one.contact_id: one.slot for one in given})
+        engine.accept(_message(given))
+        await _until(lambda: len(provider.placed) == 5)
+
+    placed = _dial(settings, made, step)
+
+    rows = [run(lambda db, one=one["attempt_id"]: attempt(db, one)) for one in placed]  # type: ignore[misc]
+    assert sorted(one["to"] for one in placed) == [phone(index) for index in range(5)]
+    assert {row.outcome for row in rows} == {"completed"}
+    assert all(0 <= _microseconds(row.started_at) - slots[row.contact_id] <= WIDE * 1000 for row in rows)
+    assert run(lambda db: contact(db, made.contact_ids[0])).state == "done"
+    assert (run(miscounts), run(contradictions)) == ([], [])
+
+
+def test_what_the_provider_is_told_is_the_campaigns_and_the_contacts(run: Run, settings: Settings) -> None:
+    made = run(lambda db: scene(db, contacts=1, app_version=4))
+    run(lambda db: _give_variables(db, made))
+
+    async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
+        engine.accept(_message(_entries(made, caller=1)))
+        await _until(lambda: len(provider.placed) == 1)
+
+    (placed,) = _dial(settings, made, step)
+
+    assert placed == {
+        "attempt_id": 1,
+        "campaign_id": made.campaign_id,
+        "channel": "voice",
+        "to": phone(0),
+        "from": builders.CALLERS[1],
+        "app_id": "agent-1",
+        "app_version": 4,
+        "variables": {"name": "Zoë"},
+        "message": None,
+        "callback_url": f"http://127.0.0.1:8080/api/callbacks/{made.connection_id}",
+    }
+
+
+def test_copies_of_a_message_are_dialled_once(run: Run, settings: Settings) -> None:
+    made = run(lambda db: scene(db, contacts=5, attempts_per_second=100))
+
+    async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
+        message = _message(_entries(made))
+        engine.accept(message)
+        engine.accept(message)
+        await _until(lambda: len(provider.placed) == 5)
+        engine.accept(message)
+
+    placed = _dial(settings, made, step)
+
+    assert sorted(one["to"] for one in placed) == [phone(index) for index in range(5)]
+    assert run(lambda db: number_of(db, "attempts")) == 5
+
+
+def test_copies_in_two_dialers_are_dialled_once(run: Run, settings: Settings) -> None:
+    made = run(lambda db: scene(db, contacts=10, attempts_per_second=100))
+
+    async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
+        async with _running(Engine(runtime)) as other:
+            message = _message(_entries(made))
+            engine.accept(message)
+            other.accept(message)
+            await _until(lambda: len(provider.placed) == 10)
+
+    placed = _dial(settings, made, step)
+
+    assert sorted(one["to"] for one in placed) == [phone(index) for index in range(10)]
+
+
+def test_entries_that_arrive_late_are_dropped_unclaimed(run: Run, settings: Settings) -> None:
+    made = run(lambda db: scene(db, contacts=2, attempts_per_second=100))
+    late, good = made.contact_ids
+
+    async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
+        engine.accept(
+            _message([entry(made, late, slot=now() - WIDE * 1000 - 1), entry(made, good, slot=now() + AHEAD)])
+        )
+        await _until(lambda: len(provider.placed) == 1)
+
+    _dial(settings, made, step)
+
+    assert run(lambda db: number_of(db, "attempts")) == 1
+    assert run(lambda db: contact(db, late)).state == "ready"
+
+
+def test_entries_that_become_late_while_the_database_is_slow_are_not_claimed(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(lambda db: scene(db, contacts=6, attempts_per_second=100))
+    tried: list[int] = []
+    claim = attempts.claim
+
+    async def slow(connection: AsyncConnection, entries: Sequence[Any], **options: Any) -> Any:
+        tried.extend(one.contact_id for one, _ in entries)
+        await asyncio.sleep((AHEAD + 2 * WIDE * 1000) / 1e6)
+        return await claim(connection, entries, **options)
+
+    async def step(engine: Engine, _: Provider, __: Runtime) -> None:
+        monkeypatch.setattr(attempts, "claim", slow)
+        monkeypatch.setattr(engine, "_claims", asyncio.Semaphore(1))
+        for index, one in enumerate(made.contact_ids):
+            engine.accept(_message([entry(made, one, slot=now() + AHEAD + index * 25_000)]))
+        await _until(lambda: len(tried) > 0)
+
+    placed = _dial(settings, made, step)
+
+    assert (placed, tried) == ([], tried[:1])
+
+
+def test_a_claim_whose_answer_is_lost_is_given_back_and_not_dialled(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(lambda db: scene(db, contacts=3, attempts_per_second=100))
+    claim = attempts.claim
+
+    async def lose_the_answer(*args: Any, **options: Any) -> Any:
+        await claim(*args, **options)
+        raise DBAPIError("claim", {}, ConnectionResetError())
+
+    async def step(engine: Engine, _: Provider, runtime: Runtime) -> None:
+        monkeypatch.setattr(attempts, "claim", lose_the_answer)
+        engine.accept(_message(_entries(made)))
+        await _until_in(runtime, "attempts WHERE reason = 'claim_unanswered'", 3)
+
+    placed = _dial(settings, made, step)
+
+    assert placed == []
+    people = [run(lambda db, one=one: contact(db, one)) for one in made.contact_ids]  # type: ignore[misc]
+    assert {(one.state, one.attempts) for one in people} == {("ready", 0)}
+    assert (run(miscounts), run(contradictions)) == ([], [])
+
+
+def test_a_pause_between_claim_and_slot_makes_the_attempt_void(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(lambda db: scene(db, contacts=1))
+    claim = attempts.claim
+
+    async def step(engine: Engine, _: Provider, runtime: Runtime) -> None:
+        async def claim_then_pause(*args: Any, **options: Any) -> Any:
+            claimed = await claim(*args, **options)
+            await _pause(runtime, made)
+            await _read_control(engine)
+            return claimed
+
+        monkeypatch.setattr(attempts, "claim", claim_then_pause)
+        engine.accept(_message(_entries(made)))
+        await _until_in(runtime, "attempts WHERE outcome IS NOT NULL", 1)
+
+    placed = _dial(settings, made, step)
+
+    row, person = run(lambda db: attempt(db, 1)), run(lambda db: contact(db, made.contact_ids[0]))
+    assert placed == []
+    assert (row.outcome, row.reason, row.started_at) == ("void", "campaign_changed", None)
+    assert (person.state, person.attempts) == ("ready", 0)
+
+
+def test_a_campaign_that_has_just_begun_loses_no_slot(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.dialer.engine.CONTROL_SECONDS", 60)
+    made = run(lambda db: scene(db, contacts=1, status="paused"))
+
+    async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
+        engine.accept(_message(_entries(made)))
+        async with runtime.database.begin() as connection:
+            await amend(connection, "campaigns", made.campaign_id, status="active")
+        await _until(lambda: len(provider.placed) == 1)
+
+    assert len(_dial(settings, made, step)) == 1
+
+
+def test_a_provider_that_cannot_be_reached_costs_no_attempt(run: Run, settings: Settings) -> None:
+    made = run(lambda db: scene(db, contacts=1))
+
+    async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
+        provider.peer.port = 9
+        async with runtime.database.begin() as connection:
+            await point(connection, made.connection_id, provider.peer.url)
+        engine.accept(_message(_entries(made)))
+        await _until_in(runtime, "attempts WHERE outcome = 'void'", 1)
+
+    _dial(settings, made, step)
+
+    assert run(lambda db: attempt(db, 1)).reason == "unreachable: ConnectionRefusedError"
+    assert run(lambda db: health(db, made.connection_id)).strikes == 1
+    assert run(lambda db: contact(db, made.contact_ids[0])).state == "ready"
+
+
+def test_a_connection_that_cannot_be_opened_keeps_no_other_from_dialling(run: Run, settings: Settings) -> None:
+    made = run(lambda db: scene(db, contacts=1))
+    other = run(lambda db: _with_a_broken_connection(db, made))
+
+    async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
+        slot = now() + AHEAD
+        given = [entry(one, one.contact_ids[0], slot=slot) for one in (other, made)]
+        engine.accept(_message(given))
+        await _until(lambda: len(provider.placed) == 1)
+
+    placed = _dial(settings, made, step)
+
+    assert [one["to"] for one in placed] == [phone(0)]
+    assert run(lambda db: contact(db, other.contact_ids[0])).state == "ready"
+
+
+def test_a_stop_waits_for_what_is_claimed_and_records_it(run: Run, settings: Settings) -> None:
+    made = run(lambda db: scene(db, contacts=4, attempts_per_second=100))
+
+    async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
+        provider.answering.clear()
+        engine.accept(_message(_entries(made)))
+        await provider.asked.wait()
+        asyncio.get_running_loop().call_later(0.3, provider.answering.set)
+
+    placed = _dial(settings, made, step)
+
+    assert len(placed) > 0
+    assert run(lambda db: number_of(db, "attempts WHERE outcome IS NULL")) == 0
+    assert run(lambda db: number_of(db, "attempts WHERE outcome = 'completed'")) == len(placed)
+
+
+def test_a_stop_waits_for_the_attempts_of_a_claim_under_way(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(lambda db: scene(db, contacts=1))
+    claim, claiming = attempts.claim, asyncio.Event()
+
+    async def tell(*args: Any, **options: Any) -> Any:
+        claiming.set()
+        await asyncio.sleep(0.08)
+        return await claim(*args, **options)
+
+    async def step(engine: Engine, _: Provider, __: Runtime) -> None:
+        monkeypatch.setattr(attempts, "claim", tell)
+        engine.accept(_message(_entries(made)))
+        await claiming.wait()
+
+    _dial(settings, made, step)
+
+    assert run(lambda db: attempt(db, 1)).outcome is not None
+
+
+def test_reports_are_handed_in_until_the_database_takes_them(run: Run, settings: Settings) -> None:
+    made = run(lambda db: scene(db, contacts=1))
+
+    async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
+        provider.answering.clear()
+        engine.accept(_message(_entries(made)))
+        await provider.asked.wait()
+        await _cut_off(runtime)
+        provider.answering.set()
+        await _until_in(runtime, "attempts WHERE outcome = 'completed'", 1)
+
+    assert len(_dial(settings, made, step)) == 1
+
+
+def _entries(made: Scene, **fields: Any) -> list[Entry]:
+    """A slot for each contact, from a moment ahead on."""
+    start = now() + AHEAD
+    return [entry(made, one, slot=start + index * 10_200, **fields) for index, one in enumerate(made.contact_ids)]
+
+
+def _message(entries: Sequence[Entry]) -> list[tuple[int, ...]]:
+    return [astuple(one) for one in entries]
+
+
+def _dial(settings: Settings, made: Scene, step: Step) -> list[dict[str, Any]]:
+    """Let an engine run while `step` happens, then stop it; what the provider was asked to place."""
+
+    async def with_provider(runtime: Runtime) -> list[dict[str, Any]]:
+        provider = Provider()
+        provider.answering.set()
+        async with listening(provider.peer, provider.handle):
+            async with runtime.database.begin() as connection:
+                await point(connection, made.connection_id, provider.peer.url)
+            async with _running(Engine(runtime)) as engine:
+                await step(engine, provider, runtime)
+            return provider.placed
+
+    return with_runtime(settings, with_provider)
+
+
+@asynccontextmanager
+async def _running(engine: Engine) -> AsyncIterator[Engine]:
+    stop = asyncio.Event()
+    running = asyncio.create_task(engine.run(stop))
+    await _read_control(engine)
+    yield engine
+    stop.set()
+    await running
+
+
+async def _read_control(engine: Engine) -> None:
+    """Until the engine has read the control state once more."""
+    control = engine._control  # noqa: SLF001 - nothing else tells when it was read
+    begun = control.read_at
+    async with asyncio.timeout(10):
+        while control.read_at == begun:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def _pause(runtime: Runtime, made: Scene) -> None:
+    async with runtime.database.begin() as connection:
+        locked = await campaigns.lock(connection, made.organization_id, made.campaign_id)
+        await campaigns.act(connection, locked, Action.PAUSE, "test", datetime.now(UTC))
+
+
+async def _give_variables(db: AsyncConnection, made: Scene) -> None:
+    statement = """UPDATE contacts SET variables = jsonb_build_object('name', 'Zoë') WHERE id = :id"""
+    await db.execute(text(statement), {"id": made.contact_ids[0]})
+
+
+async def _with_a_broken_connection(db: AsyncConnection, made: Scene) -> Scene:
+    """Another campaign, on a connection whose secret was sealed under a key that is lost."""
+    broken = await builders.connection(db, made.organization_id)
+    await amend(db, "connections", broken, secrets=b"sealed under another key")
+    campaign_id = await builders.campaign(db, made.organization_id, [broken])
+    cohort_id = await builders.cohort(db, campaign_id)
+    ids = await builders.insert_contacts(db, cohort_id, [phone(7)])
+    return Scene(made.organization_id, broken, campaign_id, cohort_id, ids)
+
+
+async def _cut_off(runtime: Runtime) -> None:
+    async with runtime.database.connect() as connection:
+        await connection.execute(
+            text("""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE datname = current_database() AND pid <> pg_backend_pid()""")
+        )
+
+
+async def _until_in(runtime: Runtime, what: str, number: int) -> None:
+    async def found() -> int:
+        async with runtime.database.connect() as connection:
+            return await number_of(connection, what)
+
+    async with asyncio.timeout(20):
+        while await found() != number:  # noqa: ASYNC110 - rows tell nobody
+            await asyncio.sleep(0.01)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+def _microseconds(at: datetime) -> int:
+    return round(at.timestamp() * 1_000_000)
