@@ -4,6 +4,7 @@ Nothing is opened at import. A process is an `async def main(runtime, stop)` tha
 """
 
 import asyncio
+import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -44,7 +45,14 @@ Main = Callable[[Runtime, asyncio.Event], Awaitable[None]]
 def serve(settings: Settings, main: Main) -> None:
     """Run one process until SIGTERM or SIGINT."""
     log.configure(settings.log_level)
+    _allow_many_connections()
     uvloop.run(_serve(settings, main))
+
+
+def _allow_many_connections() -> None:
+    """As many open files as the system lets us have: without one a provider would look unreachable."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(settings: Settings, main: Main) -> None:
