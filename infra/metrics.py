@@ -45,7 +45,9 @@ def make_metrics() -> Metrics:
     histogram = partial(Histogram, registry=registry)
     return Metrics(
         registry=registry,
-        slots_granted=counter("outdial_slots_granted", "Slots granted and sent to the dialers.", ["campaign_id"]),
+        slots_granted=counter(
+            "outdial_slots_granted", "Slots granted, whether or not a dialer received them.", ["campaign_id"]
+        ),
         slots_used=counter("outdial_slots_used", "Slots at which a first byte left.", ["campaign_id"]),
         slots_void=counter(
             "outdial_slots_void", "Slots a dialer received and did not use, by reason.", ["campaign_id", "reason"]
@@ -84,5 +86,9 @@ def make_metrics() -> Metrics:
         scheduler_holds=counter(
             "outdial_scheduler_holds", "How often granting was put off for a moment, by reason.", ["reason"]
         ),
-        ingest_rows=counter("outdial_ingest_rows", "Rows of cohorts read, valid or rejected.", ["result"]),
+        ingest_rows=counter(
+            "outdial_ingest_rows",
+            "Rows of cohorts read, valid or rejected; a chunk that has to be read again counts again.",
+            ["result"],
+        ),
     )

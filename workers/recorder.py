@@ -50,6 +50,7 @@ class Recorder:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._metrics = runtime.metrics
         self._specs = SpecCache()
         self._rules = rules(runtime.settings)
         self._waiting: list[_Waiting] = []
@@ -62,7 +63,8 @@ class Recorder:
         self._waiting.append(_Waiting(report, connection_id, known))
         if self._busy is None or self._busy.done():
             self._busy = asyncio.create_task(self._drain())
-        return await known
+        with self._metrics.reports_waiting.track_inprogress():
+            return await known
 
     @property
     def backlog(self) -> int:
@@ -98,13 +100,16 @@ class Recorder:
         for attempt in range(1, MOST_TRIES + 1):
             try:
                 async with self._runtime.database.begin() as connection:
-                    return await self._write(connection, batch)
+                    written = await self._write(connection, batch)
             except DBAPIError as error:
                 if attempt == MOST_TRIES or getattr(error.orig, "sqlstate", None) not in DEADLOCK_OR_CONFLICT:
                     raise
+            else:
+                self._count(written)
+                return written.known
         raise AssertionError("the last try returns or raises")
 
-    async def _write(self, connection: AsyncConnection, batch: Sequence[_Waiting]) -> list[bool]:
+    async def _write(self, connection: AsyncConnection, batch: Sequence[_Waiting]) -> "_Written":
         locked = await lock(connection, (one.report.attempt_id for one in batch))
         known = [_belongs(one, locked) for one in batch]
         mine = [one.report for one, is_known in zip(batch, known, strict=True) if is_known]
@@ -114,7 +119,24 @@ class Recorder:
         await save(connection, changed.attempts, changed.contacts)
         now = instant(self._runtime.clock.now())
         await _judge_connections(connection, mine, locked, now)
-        return known
+        closed = [one for one in changed.attempts if one.outcome is not locked.attempts[one.id].outcome]
+        return _Written(known, mine, closed)
+
+    def _count(self, written: "_Written") -> None:
+        self._metrics.report_batches.observe(len(written.known))
+        for report in written.reports:
+            self._metrics.reports_committed.labels(report.source).inc()
+        for attempt in written.closed:
+            self._metrics.attempts.labels(attempt.campaign_id, attempt.outcome).inc()
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """Which of a batch found their attempt, these reports, and the attempts that have another outcome now."""
+
+    known: list[bool]
+    reports: list[Report]
+    closed: list[Attempt]
 
 
 def _is_in_the_reports(error: Exception) -> bool:

@@ -19,6 +19,7 @@ from infra.db.attempts import Claimed
 from workers.control import ControlState
 from workers.dialer.ceiling import Ceilings
 from workers.dialer.routes import Route, Routes
+from workers.dialer.tally import Tally
 from workers.recorder import Recorder
 from workers.runtime import Runtime, required
 
@@ -34,6 +35,8 @@ class Dial:
     def __init__(self, runtime: Runtime, control: ControlState) -> None:
         settings = runtime.settings
         self.routes = Routes(required(settings.encryption_key, "OUTDIAL_ENCRYPTION_KEY"))
+        self.tally = Tally(runtime.metrics)
+        self._waiting = runtime.metrics.reports_waiting
         self._public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
         self._tolerance = settings.slot_tolerance
         self._clock = runtime.clock
@@ -50,10 +53,13 @@ class Dial:
         entry = claim.entry
         route, spec = self.routes.of(entry.connection_id), self._control.spec(entry.campaign_id, entry.epoch)
         if route is None or spec is None:
+            self.tally.void(entry, CAMPAIGN_CHANGED)
             await self.give_back(claim.attempt_id, CAMPAIGN_CHANGED)
             return
         exchange = await self._exchange(claim, route, spec)
-        await self._hand_in(http.placed(claim.attempt_id, exchange, self._clock.now()))
+        report = http.placed(claim.attempt_id, exchange, self._clock.now())
+        self.tally.dialled(entry, report)
+        await self._hand_in(report)
 
     async def give_back(self, attempt_id: int, reason: str) -> None:
         """Void an attempt of this process that has sent nothing and never will."""
@@ -110,6 +116,7 @@ class Dial:
                 await self._recorder.record(report)
             except (OSError, SQLAlchemyError) as error:
                 logger.warning("report.retried", attempt_id=report.attempt_id, error=type(error).__name__)
-                await asyncio.sleep(HAND_IN_AGAIN_SECONDS)
+                with self._waiting.track_inprogress():
+                    await asyncio.sleep(HAND_IN_AGAIN_SECONDS)
             else:
                 return

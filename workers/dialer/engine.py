@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Entry
+from domain.dialing import CAMPAIGN_CHANGED, LATE
 from infra.db import attempts
 from infra.db.attempts import Claimed, Refused
 from infra.db.engine import autocommit
@@ -85,7 +86,11 @@ class Engine:
                     await asyncio.wait(self._tasks)
 
     def _is_usable(self, entry: Entry, now: int) -> bool:
-        return entry.slot + self._tolerance > now
+        """Whether its slot is not over; one that is has been counted."""
+        if entry.slot + self._tolerance > now:
+            return True
+        self._dial.tally.void(entry, LATE)
+        return False
 
     async def _pause(self) -> None:
         """Until the next entry must be claimed, one arrives, or a moment has passed."""
@@ -120,9 +125,12 @@ class Engine:
                 claimed, refused = await self._claim(connection, entries) if entries else ([], [])
         except (OSError, SQLAlchemyError) as error:
             logger.warning("entries.unclaimed", error=type(error).__name__, entries=len(batch))
+            for entry in batch:
+                self._dial.tally.void(entry, "unclaimed")
             return
         for one in refused:
             logger.debug("entry.refused", contact_id=one.entry.contact_id, reason=one.reason)
+            self._dial.tally.void(one.entry, one.reason)
         for claim in claimed:
             self._start(self._dial.attempt(claim))
 
@@ -152,7 +160,10 @@ class Engine:
         """The calling number, or None when the campaign is not active under the entry's epoch."""
         spec = self._control.spec(entry.campaign_id, entry.epoch)
         route = self._dial.routes.of(entry.connection_id)
-        return route.caller(spec, entry.connection_id, entry.caller) if spec and route else None
+        caller = route.caller(spec, entry.connection_id, entry.caller) if spec and route else None
+        if caller is None:
+            self._dial.tally.void(entry, CAMPAIGN_CHANGED)
+        return caller
 
     async def _give_back_claim(self, token: UUID) -> None:
         """Find what a claim without an answer has opened, once the database answers again, and void it."""

@@ -26,6 +26,7 @@ from domain.cohort_file import (
 )
 from domain.cohort_row import Draft, Rejection, Rules, judge, refusals, repeats
 from infra.db.ingest import Progress, Work, add_contacts, add_rejected, advance, begin, finish, lock, read_file
+from infra.metrics import Metrics
 from infra.settings import Settings
 
 logger = structlog.get_logger()
@@ -48,10 +49,10 @@ def limits(settings: Settings) -> Limits:
     return Limits(settings.max_rows, settings.max_columns, settings.max_cell_characters)
 
 
-async def ingest(database: AsyncEngine, limits: Limits, cohort_id: int, stop: asyncio.Event) -> None:
+async def ingest(database: AsyncEngine, limits: Limits, metrics: Metrics, cohort_id: int, stop: asyncio.Event) -> None:
     """Read a cohort until its end, until `stop`, or until another worker turns out to do it."""
     try:
-        while not stop.is_set() and await step(database, limits, cohort_id):
+        while not stop.is_set() and await step(database, limits, metrics, cohort_id):
             pass
     except (DataError, IntegrityError) as error:
         # The database will refuse this value again, so trying again would never end.
@@ -60,14 +61,16 @@ async def ingest(database: AsyncEngine, limits: Limits, cohort_id: int, stop: as
             await finish(connection, cohort_id, "the database refused a row; nothing of its chunk was stored")
 
 
-async def step(database: AsyncEngine, limits: Limits, cohort_id: int) -> bool:
+async def step(database: AsyncEngine, limits: Limits, metrics: Metrics, cohort_id: int) -> bool:
     """Read the head or the next chunk; whether there is more to do here."""
     async with database.begin() as connection:
         work = await lock(connection, cohort_id)
         if work is None:
             return False
         try:
-            return await (_open(connection, limits, work) if work.layout is None else _chunk(connection, limits, work))
+            if work.layout is None:
+                return await _open(connection, limits, work)
+            return await _chunk(connection, limits, metrics, work)
         except UnreadableError as error:
             await finish(connection, work.id, f"{error.message}; {error.way_out}")
             logger.info("cohort.failed", cohort_id=work.id)
@@ -85,10 +88,13 @@ async def _open(connection: AsyncConnection, limits: Limits, work: Work) -> bool
     return True
 
 
-async def _chunk(connection: AsyncConnection, limits: Limits, work: Work) -> bool:
+async def _chunk(connection: AsyncConnection, limits: Limits, metrics: Metrics, work: Work) -> bool:
     page = await _page(connection, limits, work)
     room = limits.max_rows - work.total_records
-    await _keep(connection, work, page, page.records[:room], Rules(work.default_region, limits.max_cell_characters))
+    rules = Rules(work.default_region, limits.max_cell_characters)
+    progress = await _keep(connection, work, page, page.records[:room], rules)
+    metrics.ingest_rows.labels("valid").inc(progress.valid)
+    metrics.ingest_rows.labels("rejected").inc(sum(progress.rejected.values()))
     if len(page.records) > room:
         raise UnreadableError(f"the file has more than {limits.max_rows} rows", "upload the others as another file")
     if work.cursor_bytes + page.bytes_read < work.file_bytes:
@@ -119,7 +125,7 @@ def _read(buffer: bytes, work: Work, *, ends_file: bool, is_full: bool) -> Page:
     return read_csv(buffer, layout.delimiter, first_line, ends_file=ends_file, is_full=is_full)
 
 
-async def _keep(connection: AsyncConnection, work: Work, page: Page, records: list[Record], rules: Rules) -> None:
+async def _keep(connection: AsyncConnection, work: Work, page: Page, records: list[Record], rules: Rules) -> Progress:
     """Judge the rows, store what each becomes, and move the cursor behind the page."""
     where = _plan(work)
     judged = [judge(record, where, rules) for record in records]
@@ -129,7 +135,9 @@ async def _keep(connection: AsyncConnection, work: Work, page: Page, records: li
     rejections = [one for one in judged if isinstance(one, Rejection)] + refusals(refused, repeated, records)
     await add_rejected(connection, work.id, rejections)
     reasons = Counter(rejection.reason for rejection in rejections)
-    await advance(connection, work, Progress(page.bytes_read, page.lines_read, len(records) - len(rejections), reasons))
+    progress = Progress(page.bytes_read, page.lines_read, len(records) - len(rejections), reasons)
+    await advance(connection, work, progress)
+    return progress
 
 
 def _plan(work: Work) -> Plan:

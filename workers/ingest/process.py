@@ -73,7 +73,7 @@ def _takers(runtime: Runtime, stop: asyncio.Event) -> tuple[Take, Take]:
     how_much = limits(runtime.settings)
 
     async def take_cohort(cohort_id: int) -> None:
-        await _tried(lambda: ingest(runtime.database, how_much, cohort_id, stop), "cohort.interrupted")
+        await _tried(lambda: ingest(runtime.database, how_much, runtime.metrics, cohort_id, stop), "cohort.interrupted")
 
     async def take_campaign(campaign_id: int) -> None:
         await _tried(lambda: settle(runtime.database, campaign_id, stop), "campaign.unsettled")

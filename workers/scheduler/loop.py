@@ -7,6 +7,7 @@ grants has no await between looking at the lease and granting, and never grants 
 import asyncio
 import os
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -53,7 +54,9 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
             taken = None
         if taken is not None:
             logger.info("lease.taken", term=taken.term)
-            await Term(runtime, holder, taken).work(stop)
+            runtime.metrics.lease_term.set(taken.term)
+            with runtime.metrics.lease_held.track_inprogress():
+                await Term(runtime, holder, taken).work(stop)
         else:
             await _sleep(stop, STAND_BY_SECONDS)
 
@@ -64,6 +67,7 @@ class Term:
     def __init__(self, runtime: Runtime, holder: str, held: Lease) -> None:
         self._runtime = runtime
         self._clock = runtime.clock
+        self._metrics = runtime.metrics
         self._database = autocommit(runtime.database)
         self._holder, self._number = holder, held.term
         self._ends_at = microseconds(held.expires_at)
@@ -102,9 +106,11 @@ class Term:
         """Run a step at its beat; a store that is away is waited for."""
         loop = asyncio.get_running_loop()
         beat = loop.time()
+        measured = self._metrics.scheduler_steps.labels(step.__name__.lstrip("_"))
         while True:
             try:
-                await step()
+                with measured.time():
+                    await step()
             except (OSError, SQLAlchemyError, RedisError, BrokerError) as error:
                 logger.warning("step.failed", step=step.__name__, error=type(error).__name__)
             except Exception:
@@ -147,11 +153,13 @@ class Term:
     async def _grant(self) -> None:
         """Grant what falls due next and send it; when it may not have left, or nobody takes it, wait a moment."""
         if not await asyncio.to_thread(self._queue.is_drained):
-            self._hold()
+            self._hold("queue_not_drained")
             return
         entries = self._board.grant(self._clock.now(), not_before=self._not_before, not_after=self._ends_at)
         if entries and not await asyncio.to_thread(self._queue.send, entries):
-            self._hold()
+            self._hold("unsent")
+        for campaign_id, slots in Counter(entry.campaign_id for entry in entries).items():
+            self._metrics.slots_granted.labels(campaign_id).inc(slots)
 
     async def _look_again(self) -> None:
         tolerance = self._runtime.settings.slot_tolerance
@@ -159,9 +167,10 @@ class Term:
             seen = await second_look(connection, list(self._board.lanes.values()), self._clock.now(), tolerance)
         if seen.looked_at >= LEAST_JUDGED and seen.is_general:
             logger.warning("grants.unused", looked_at=seen.looked_at, unused=seen.unused)
-            self._hold()
+            self._hold("unused")
 
-    def _hold(self) -> None:
+    def _hold(self, reason: str) -> None:
+        self._metrics.scheduler_holds.labels(reason).inc()
         self._not_before = max(self._not_before, self._clock.now() + HOLD)
 
     async def _watch_clock(self) -> None:
@@ -171,6 +180,7 @@ class Term:
         if self._clock.steps != self._steps:
             self._steps = self._clock.steps
             logger.warning("clock.stepped")
+            self._metrics.scheduler_holds.labels("clock_stepped").inc()
             pause = round(self._runtime.settings.lease_seconds * SECOND) + LONGEST_WINDOW
             self._not_before = self._clock.now() + pause
             self._board = Board(self._runtime.settings)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import text
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.cohort import Mapping, SourceType
 from infra.db.cohorts import Cohort, cohort, create_cohort, rejected_rows
+from infra.metrics import Metrics, make_metrics
 from tests.builders import Scene
 from workers.ingest.ingest import Limits, ingest, step
 
@@ -25,6 +26,7 @@ class Desk:
     database: AsyncEngine
     campaign: Scene
     limits: Limits = LIMITS
+    metrics: Metrics = field(default_factory=make_metrics)
 
     def with_limits(self, **limits: int) -> "Desk":
         return replace(self, limits=replace(self.limits, **limits))
@@ -70,11 +72,11 @@ class Desk:
 
     def read(self, cohort_id: int) -> Cohort:
         """Read to the end, as one worker would."""
-        self.runner.run(ingest(self.database, self.limits, cohort_id, asyncio.Event()))
+        self.runner.run(ingest(self.database, self.limits, self.metrics, cohort_id, asyncio.Event()))
         return self.cohort(cohort_id)
 
     def read_chunk(self, cohort_id: int) -> bool:
-        return self.runner.run(step(self.database, self.limits, cohort_id))
+        return self.runner.run(step(self.database, self.limits, self.metrics, cohort_id))
 
     def cohort(self, cohort_id: int) -> Cohort:
         campaign = self.campaign

@@ -179,7 +179,7 @@ def test_a_worker_that_stops_between_chunks_is_followed_by_another(desk: Desk) -
     desk.read_chunk(cohort_id)
     desk.read_chunk(cohort_id)
 
-    desk.runner.run(ingesting.ingest(desk.database, desk.limits, cohort_id, stop))
+    desk.runner.run(ingesting.ingest(desk.database, desk.limits, desk.metrics, cohort_id, stop))
 
     assert desk.cohort(cohort_id).status is CohortStatus.PROCESSING
     assert desk.read(cohort_id).status is CohortStatus.COMPLETED
@@ -203,7 +203,7 @@ def test_two_workers_on_one_cohort_do_no_chunk_twice(desk: Desk) -> None:
 async def working(desk: Desk, cohort_id: int) -> None:
     """Like the sweep: comes back as long as the cohort is not done."""
     while True:
-        if not await step(desk.database, desk.limits, cohort_id):
+        if not await step(desk.database, desk.limits, desk.metrics, cohort_id):
             async with desk.database.begin() as connection:
                 if await is_done(connection, cohort_id):
                     return
