@@ -107,6 +107,18 @@ def audit(
 
 
 @app.command()
+def status(
+    *,
+    home: Home = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every second, until Ctrl-C.")] = False,
+) -> None:
+    """Show how campaigns, connections, queues and the scheduler stand."""
+    from workers.status import status as show_status
+
+    raise typer.Exit(show_status(_settings(home=home), watch=watch))
+
+
+@app.command()
 def migrate() -> None:
     """Bring the database's schema to the newest version."""
     from workers.installation import migrate_database

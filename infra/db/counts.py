@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.campaign import Status
-from domain.contact import ContactState
+from domain.contact import OPEN_STATES, ContactState
 from domain.outcome import Outcome
 from domain.shown import shown_counts
 from infra.db.campaigns import COLUMNS, Campaign, from_row
@@ -25,6 +25,11 @@ class Counts:
     @property
     def total_contacts(self) -> int:
         return sum(self.contacts.values())
+
+    @property
+    def final_contacts(self) -> int:
+        """Those that need no further attempt in the present run."""
+        return sum(n for state, n in self.contacts.items() if state not in OPEN_STATES)
 
 
 _COUNTED = f"""

@@ -12,6 +12,7 @@ from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.redis import EmbeddedRedis
 
 WAIT_SECONDS = 60.0
+ANSWER_SECONDS = 5.0
 UP_LOCK = "up.lock"
 STORES_LOCK = "stores.lock"
 
@@ -38,6 +39,17 @@ def stores(home: Path) -> Iterator[Stores]:
                 return
         time.sleep(homes.POLL_SECONDS)
     raise ConflictError(f"another command has been using the stores of {home} for a minute", "wait for it to end")
+
+
+def running(home: Path) -> Stores:
+    """The stores of the `outdial up` of a home; ConfigurationError when none runs there."""
+    home = home.resolve()
+    if not (home / UP_LOCK).exists() or not _is_up(home):
+        raise ConfigurationError(
+            f"no `outdial up` runs on {home}",
+            "start it, name its --home, or set OUTDIAL_DATABASE_URL and OUTDIAL_REDIS_URL",
+        )
+    return _attached(home, time.monotonic() + ANSWER_SECONDS)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 from domain.allowed_schedule import AllowedSchedule
 from domain.campaign import LONGEST_LENGTH, AppConfig, Channel, Status
 from domain.capacity import capacity
-from domain.contact import OPEN_STATES, ContactState
+from domain.contact import ContactState
 from infra.db.campaigns import Campaign
 from infra.db.counts import Counts
 from workers.web.answers import Answer, Millis
@@ -117,6 +117,5 @@ def _capacity(campaign: Campaign, contacts: int, now: datetime) -> CapacityAnswe
 
 
 def _progress(counts: Counts) -> Progress:
-    total = counts.total_contacts
-    final = sum(n for state, n in counts.contacts.items() if state not in OPEN_STATES)
+    total, final = counts.total_contacts, counts.final_contacts
     return Progress(total_contacts=total, final_contacts=final, percent=round(100 * final / total, 2) if total else 0.0)

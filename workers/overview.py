@@ -1,0 +1,95 @@
+"""How things stand: campaigns with their pace and what they wait for, connections, queues, the scheduler's lease."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.waiting import Situation, Wait, waits_for
+from infra.db import control
+from infra.db import status as standing
+from infra.db.connections import Connection, connections
+from infra.db.engine import snapshot
+from infra.db.status import Backlog, LeaseState, Starts
+from infra.queue.depth import Depth, depths
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignLine:
+    backlog: Backlog
+    starts: Starts
+    wait: Wait | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLine:
+    """`open_attempts` are those that hold a concurrency place."""
+
+    connection: Connection
+    open_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything that is shown, as of `now`; `queues` is None while Redis does not answer."""
+
+    now: datetime
+    lease: LeaseState
+    campaigns: list[CampaignLine]
+    connections: list[ConnectionLine]
+    queues: dict[str, Depth] | None
+
+
+async def overview(database: AsyncEngine, client: Redis) -> Overview:
+    """What the stores say; raises one of `AWAY` when PostgreSQL does not answer."""
+    queues = await asyncio.to_thread(_queues, client)
+    async with snapshot(database).connect() as connection:
+        now = await standing.present(connection)
+        lease = await standing.lease(connection)
+        backlogs = await standing.backlogs(connection, now)
+        starts = await standing.starts(connection, [one.campaign.id for one in backlogs], now)
+        used = {key for one in backlogs for key in _connections_of(one)}
+        known = {one.id: one for one in await connections(connection, used)}
+        held = await control.open_attempts(connection)
+    return Overview(
+        now=now,
+        lease=lease,
+        campaigns=[
+            CampaignLine(one, starts[one.campaign.id], waits_for(_situation(one, known, lease), now))
+            for one in backlogs
+        ],
+        connections=[ConnectionLine(one, _total(held, one.id)) for one in known.values()],
+        queues=queues,
+    )
+
+
+def _queues(client: Redis) -> dict[str, Depth] | None:
+    try:
+        return depths(client)
+    except (RedisError, OSError):
+        return None
+
+
+def _situation(one: Backlog, known: dict[int, Connection], lease: LeaseState) -> Situation:
+    return Situation(
+        status=one.campaign.status,
+        start_at=one.campaign.start_at,
+        schedule=one.campaign.spec.allowed_schedule,
+        health=tuple(known[key].health for key in _connections_of(one) if key in known),
+        has_scheduler=lease.is_held,
+        contacts=one.counts.total_contacts,
+        ready_now=one.ready_now,
+        dialing=one.dialing,
+        next_due_at=one.next_due_at,
+    )
+
+
+def _connections_of(one: Backlog) -> list[int]:
+    return [config.connection_id for config in one.campaign.spec.app_config.connection_configs]
+
+
+def _total(held: dict[tuple[int, int], int], connection_id: int) -> int:
+    return sum(attempts for (_, key), attempts in held.items() if key == connection_id)
