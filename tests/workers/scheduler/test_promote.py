@@ -14,12 +14,12 @@ from tests.workers.runtimes import with_runtime
 from workers.scheduler.promote import promote
 
 NOW = datetime.now(UTC)
-MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 
 
 def test_a_campaign_starts_at_its_time_under_a_new_epoch_with_its_run_open(run: Run, settings: Settings) -> None:
     made = run(lambda db: scene(db, status="scheduled"))
-    run(lambda db: amend(db, "campaigns", made.campaign_id, start_at=NOW - MINUTE, end_at=NOW + MINUTE))
+    run(lambda db: amend(db, "campaigns", made.campaign_id, start_at=NOW - HOUR, end_at=NOW + HOUR))
 
     with_runtime(settings, promote)
 
@@ -28,7 +28,7 @@ def test_a_campaign_starts_at_its_time_under_a_new_epoch_with_its_run_open(run: 
 
 def test_a_campaign_ends_at_its_time_and_its_run_with_it(run: Run, settings: Settings) -> None:
     made = run(scene)
-    run(lambda db: amend(db, "campaigns", made.campaign_id, start_at=NOW - 2 * MINUTE, end_at=NOW - MINUTE))
+    run(lambda db: amend(db, "campaigns", made.campaign_id, start_at=NOW - 2 * HOUR, end_at=NOW - HOUR))
 
     with_runtime(settings, promote)
 
@@ -53,7 +53,7 @@ def test_what_is_not_due_is_left_alone(run: Run, settings: Settings) -> None:
 
 def test_a_campaign_that_cannot_be_read_keeps_no_other_from_starting(run: Run, settings: Settings) -> None:
     broken = run(lambda db: scene(db, status="scheduled"))
-    run(lambda db: amend(db, "campaigns", broken.campaign_id, start_at=NOW - 2 * MINUTE))
+    run(lambda db: amend(db, "campaigns", broken.campaign_id, start_at=NOW - 2 * HOUR))
     run(lambda db: _break(db, broken))
     good = run(lambda db: _scheduled_in(db, broken))
 
@@ -87,6 +87,6 @@ async def _break(db: AsyncConnection, made: Scene) -> None:
 
 async def _scheduled_in(db: AsyncConnection, made: Scene) -> Scene:
     campaign_id = await builders.campaign(
-        db, made.organization_id, [made.connection_id], status="scheduled", start_at=NOW - MINUTE
+        db, made.organization_id, [made.connection_id], status="scheduled", start_at=NOW - HOUR
     )
     return Scene(made.organization_id, made.connection_id, campaign_id, 0, ())
