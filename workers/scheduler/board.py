@@ -25,10 +25,11 @@ ROUTED_REMEMBERED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The last slot of a campaign and the pace it was granted at (None: unknown)."""
+    """Where a campaign's slots stand: the last one granted, and the next one that `pace` (None: unknown) allows."""
 
     slot: int
     pace: Pace | None
+    next_free: int
 
 
 class Board:
@@ -100,7 +101,7 @@ class Board:
         if at != link.pace:
             link.next_free = at.after_change(link.last_slot, self._tolerance) if at else 0
             link.pace = at
-        link.available = state.health.takes_attempts(instant(now))
+        link.available = state.health.takes_attempts(instant(now)) and not self._probing(link, state, now)
 
     async def _refresh_lanes(
         self,
@@ -124,7 +125,7 @@ class Board:
 
     def _remember(self, lane: Lane) -> None:
         if lane.last_slot:
-            self._marks[lane.campaign_id] = Mark(lane.last_slot, lane.pace)
+            self._marks[lane.campaign_id] = Mark(lane.last_slot, lane.pace, lane.next_free)
 
     async def _recall(
         self,
@@ -136,8 +137,8 @@ class Board:
         """Where campaigns stood that another scheduler granted for."""
         for key, (slot_at, epoch) in (await control.last_slots_of_campaigns(connection, ids)).items() if ids else ():
             one, spec = active[key]
-            same = pace(spec.app_config.attempts_per_second, self._tolerance) if epoch == one.epoch else None
-            self._marks[key] = Mark(self._past(slot_at, now), same)
+            at, slot = pace(spec.app_config.attempts_per_second, self._tolerance), self._past(slot_at, now)
+            self._marks[key] = Mark(slot, at if epoch == one.epoch else None, slot + at.spacing)
 
     def _past(self, slot_at: datetime, now: int) -> int:
         """A slot further ahead than grants reach was written before the clock was set back."""
@@ -150,7 +151,7 @@ class Board:
         if old is not None:
             self._remember(old)
         at = pace(spec.app_config.attempts_per_second, self._tolerance)
-        mark = self._marks.get(one.campaign_id, Mark(0, at))
+        mark = self._marks.get(one.campaign_id, Mark(0, at, 0))
         configs = [c for c in spec.app_config.connection_configs if c.connection_id in self._states]
         return Lane(
             campaign_id=one.campaign_id,
@@ -159,7 +160,7 @@ class Board:
             pace=at,
             routes=Rota({c.connection_id: c.weight for c in configs}, _by_connection(routed)),
             callers={c.connection_id: self._callers(spec, c.connection_id, routed) for c in configs},
-            next_free=mark.slot + at.spacing if mark.pace == at else at.after_change(mark.slot, self._tolerance),
+            next_free=mark.next_free if mark.pace == at else at.after_change(mark.slot, self._tolerance),
             last_slot=mark.slot,
             granted=old.granted if old is not None else {},
         )
@@ -188,20 +189,23 @@ class Board:
     def _link_places(
         self, link: Link, state: ConnectionState, held: dict[tuple[int, int], int], now: int
     ) -> int | None:
-        if state.health.strikes:
-            return 0 if self._probing(link, state, now) else 1
+        """None: no cap. After a cool-down one attempt tries the connection, which is left out until that is known."""
+        probes = 1 if state.health.strikes else None
         if state.max_concurrent_attempts is None:
-            return None
+            return probes
         taken = sum(n for (_, connection), n in held.items() if connection == link.connection_id)
         pending = (entry for lane in self.lanes.values() for entry in self._pending(lane, now))
         waiting = sum(entry.connection_id == link.connection_id for entry in pending)
-        return max(0, state.max_concurrent_attempts - taken - waiting)
+        places = max(0, state.max_concurrent_attempts - taken - waiting)
+        return places if probes is None else min(places, probes)
 
     def _pending(self, lane: Lane, now: int) -> list[Entry]:
         return [entry for entry in lane.granted.values() if entry.slot + self._tolerance > now]
 
     def _probing(self, link: Link, state: ConnectionState, now: int) -> bool:
         """Whether the one attempt that tries a connection after its cool-down is under way."""
+        if not state.health.strikes:
+            return False
         cooled = state.health.cooling_until
         wait = round(self._settings.request_timeout_seconds * 1e6) + 1_000_000
         since = microseconds(cooled) if cooled else 0

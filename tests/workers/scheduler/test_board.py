@@ -67,6 +67,22 @@ def test_after_an_edit_no_window_of_the_new_rate_reaches_back(
     assert granted[0].slot - last == gap
 
 
+def test_an_edit_before_the_first_slot_of_a_cut_rate_does_not_forget_the_cut(run: Run, settings: Settings) -> None:
+    async def scenario(db: AsyncConnection) -> int:
+        made = await scene(db, contacts=200, attempts_per_second=500)
+        start = now()
+        board = await _board(db, settings, start)
+        last = _grants(board, start, seconds=0.05)[-1].slot
+        await _edit_rate(db, made, 2.5)
+        await _refresh(db, board, start + TICK)
+        await _act(db, made, Action.PAUSE)
+        await _act(db, made, Action.RESUME)
+        await _refresh(db, board, start + 2 * TICK)
+        return _grants(board, start + 2 * TICK, seconds=3)[0].slot - last
+
+    assert run(scenario) == round(1.2 * SECOND) + TAU
+
+
 def test_a_resumed_campaign_goes_on_in_its_rhythm(run: Run, settings: Settings) -> None:
     async def scenario(db: AsyncConnection) -> list[int]:
         made = await scene(db, attempts_per_second=0.1)
@@ -237,6 +253,26 @@ def test_a_connection_that_cooled_down_is_probed_one_at_a_time(run: Run, setting
         return numbers
 
     assert run(scenario) == [1, 0, 0, 1]
+
+
+def test_while_a_connection_is_probed_the_campaigns_others_go_on(run: Run, settings: Settings) -> None:
+    async def scenario(db: AsyncConnection) -> list[Counter[int]]:
+        made, _ = await _two_connections(db, weights=(1, 1))
+        await _cool_down(db, made, timedelta(seconds=-1))
+        start, used = now(), []
+        board = await _board(db, settings, start)
+        for after in (0, SECOND):
+            await _refresh(db, board, start + after)
+            used.append(
+                Counter(one.connection_id - made.connection_id for one in _grants(board, start + after, seconds=0.5))
+            )
+        return used
+
+    probing, others = run(scenario)
+
+    assert probing[0] == 1
+    assert others[0] == 0
+    assert others[1] > 3
 
 
 def test_the_probe_of_another_scheduler_is_waited_for(run: Run, settings: Settings) -> None:
