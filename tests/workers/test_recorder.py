@@ -196,7 +196,7 @@ def test_an_attempt_of_another_connection_is_not_known_and_not_changed(run: Run,
 def test_a_stranger_in_the_same_batch_is_not_known(run: Run, settings: Settings) -> None:
     made = run(_dialled)
 
-    async def both(recorder: Recorder) -> list[bool]:
+    async def both(recorder: Recorder) -> Sequence[bool]:
         ours = recorder.record(report("accepted"), made.connection_id)
         return await asyncio.gather(ours, recorder.record(report("busy"), made.connection_id + 1))
 
