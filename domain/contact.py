@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from domain.campaign import Status
+
 
 class ContactState(StrEnum):
     READY = "ready"
@@ -15,3 +17,9 @@ class ContactState(StrEnum):
 
 
 OPEN_STATES = frozenset({ContactState.READY, ContactState.DIALING})
+
+# What a contact that is still ready becomes when its campaign is over.
+AFTER_THE_END: dict[Status, ContactState] = {
+    Status.ENDED: ContactState.EXPIRED,
+    Status.CANCELLED: ContactState.CANCELLED,
+}

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from domain.attempt import Report, Source
 from domain.campaign import FINAL, Status
-from domain.contact import ContactState
+from domain.contact import AFTER_THE_END, ContactState
 from domain.outcome import FINAL_STATUSES, Outcome, ProviderStatus, final_outcome
 from domain.retry import RetryConfig, next_retry
 
@@ -27,10 +27,6 @@ ABSENT = "absent"
 OURS = frozenset({ACCEPTED, UNKNOWN, ABSENT, Outcome.VOID, Outcome.INTERNAL_ERROR})
 REACHED = frozenset({Outcome.COMPLETED, Outcome.SENT})
 DECIDED_BY_SOMEBODY = frozenset({ContactState.OPTED_OUT, ContactState.REMOVED})
-AFTER_THE_END: dict[Status, ContactState] = {
-    Status.ENDED: ContactState.EXPIRED,
-    Status.CANCELLED: ContactState.CANCELLED,
-}
 
 
 @dataclass(frozen=True, slots=True)

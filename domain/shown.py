@@ -9,13 +9,9 @@ from datetime import datetime
 
 from domain.allowed_schedule import AllowedSchedule, is_open
 from domain.campaign import Status
-from domain.contact import ContactState
+from domain.contact import AFTER_THE_END, ContactState
 
 OF_ITS_RUN = frozenset({ContactState.DONE, ContactState.EXHAUSTED, ContactState.EXPIRED, ContactState.CANCELLED})
-READY_SHOWS_AS: dict[Status, ContactState] = {
-    Status.ENDED: ContactState.EXPIRED,
-    Status.CANCELLED: ContactState.CANCELLED,
-}
 WAITS_FOR: dict[Status, str] = {
     Status.DRAFT: "start",
     Status.SCHEDULED: "start",
@@ -27,7 +23,7 @@ def shown_state(state: ContactState, status: Status, *, of_this_run: bool) -> Co
     """A contact of an older run is ready again; a ready one of a campaign that is over is not."""
     if not of_this_run and state in OF_ITS_RUN:
         state = ContactState.READY
-    return READY_SHOWS_AS.get(status, state) if state is ContactState.READY else state
+    return AFTER_THE_END.get(status, state) if state is ContactState.READY else state
 
 
 def stored_as(shown: Collection[ContactState], status: Status, *, of_this_run: bool) -> list[ContactState]:

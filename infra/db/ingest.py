@@ -17,8 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.campaign import Status
 from domain.cohort import CohortStatus, Layout, Mapping, SourceType
 from domain.cohort_row import DUPLICATE_IN_CAMPAIGN, DUPLICATE_IN_FILE, OPTED_OUT, Draft, Rejection
-from domain.contact import ContactState
-from domain.recording import AFTER_THE_END
+from domain.contact import AFTER_THE_END, ContactState
 from infra.db.cohorts import FILE, PART_BYTES
 
 

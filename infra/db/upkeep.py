@@ -12,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import EPOCH
 from domain.campaign import Status
-from domain.contact import ContactState
-from domain.recording import AFTER_THE_END
+from domain.contact import AFTER_THE_END, ContactState
 
 SETTLED_AT_ONCE = 2000
 FOLDED_AT_ONCE = 20_000
