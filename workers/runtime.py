@@ -6,9 +6,10 @@ Nothing is opened at import. A process is an `async def main(runtime, stop)` tha
 import asyncio
 import resource
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 import uvloop
@@ -39,7 +40,7 @@ class Runtime:
     metrics: Metrics
 
 
-Main = Callable[[Runtime, asyncio.Event], Awaitable[None]]
+Main = Callable[[Runtime, asyncio.Event], Coroutine[Any, Any, None]]
 
 
 def serve(settings: Settings, main: Main) -> None:

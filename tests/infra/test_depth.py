@@ -37,6 +37,7 @@ def test_a_message_that_was_taken_is_in_flight_until_it_is_acknowledged(broker: 
     consumer = broker.consume(COHORTS, prefetch=1, timeout=1000)
 
     message = next(consumer)
+    assert message is not None
     taken = depths(broker.client)[COHORTS]
     consumer.ack(message)
 
@@ -47,6 +48,8 @@ def test_a_message_that_was_refused_is_dead(broker: RedisBroker) -> None:
     broker.enqueue(ingest_cohort(1))
     consumer = broker.consume(COHORTS, prefetch=1, timeout=1000)
 
-    consumer.nack(next(consumer))
+    message = next(consumer)
+    assert message is not None
+    consumer.nack(message)
 
     assert depths(broker.client)[COHORTS] == Depth(waiting=0, in_flight=0, dead=1)

@@ -31,6 +31,16 @@ ROWS = [
 MIXED = "phone,name\n" + "\n".join(ROWS) + "\n"
 
 
+def test_rows_are_counted_valid_or_rejected(desk: Desk) -> None:
+    cohort_id = desk.upload("phone\n4155550133\n4155550134\nnobody\n")
+
+    desk.read(cohort_id)
+
+    rows = desk.metrics.registry.get_sample_value
+    assert rows("outdial_ingest_rows_total", {"result": "valid"}) == 2
+    assert rows("outdial_ingest_rows_total", {"result": "rejected"}) == 1
+
+
 def test_rows_become_contacts_or_rejections(desk: Desk) -> None:
     cohort_id = desk.upload(MIXED)
 

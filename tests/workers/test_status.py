@@ -1,0 +1,237 @@
+"""`outdial status`: what an operator reads of campaigns, connections, queues and the scheduler."""
+
+import asyncio
+import io
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+from rich.console import Console
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.allowed_schedule import DAYS
+from domain.connection import HEALTHY, Health
+from domain.errors import ConfigurationError
+from infra.db import lease
+from infra.db import status as standing
+from infra.db.engine import create_engine
+from infra.settings import Settings, load_settings
+from tests import builders
+from tests.builders import insert_contacts, phone, scene
+from tests.conftest import Run
+from tests.rows import amend, claimed
+from workers.overview import ConnectionLine, Overview, overview
+from workers.status import status
+from workers.status_tables import tables
+
+
+def test_a_campaign_at_work_is_shown_with_its_pace_and_its_contacts(run: Run, settings: Settings) -> None:
+    async def prepare(db: AsyncConnection) -> None:
+        made = await scene(db, contacts=20)
+        await lease.take(db, "here:1", 5)
+        await insert_contacts(db, made.cohort_id, [phone(100)], due_at=datetime(2100, 1, 1, tzinfo=UTC))
+        dialed = await claimed(db, replace(made, contact_ids=made.contact_ids[:15]))
+        for attempt_id in dialed:
+            await amend(db, "attempts", attempt_id, started_at=datetime.now(UTC))
+        await amend(db, "contacts", made.contact_ids[0], state="done")
+
+    run(prepare)
+
+    assert line(shown(settings), "Reminders") == [
+        "1",
+        "Reminders",
+        "10",
+        "1.5",
+        "0.2",
+        "5",
+        "1",
+        "14",
+        "4.8%",
+        "active",
+    ]
+
+
+def test_a_campaign_says_what_it_waits_for(run: Run, settings: Settings) -> None:
+    async def prepare(db: AsyncConnection) -> None:
+        made = await scene(db, status="paused")
+        await lease.take(db, "here:1", 5)
+        campaign = partial(builders.campaign, db, made.organization_id, [made.connection_id])
+        await campaign(body={"name": "closed", "allowed_schedule": closed_now()})
+        await campaign(body={"name": "empty"})
+        await campaign(body={"name": "waiting"}, status="scheduled", start_at=datetime(2100, 1, 1, tzinfo=UTC))
+
+    run(prepare)
+    seen = shown(settings)
+
+    assert line(seen, "Reminders")[-1] == "paused"
+    assert line(seen, "closed")[-6:-2] == ["active:", "window", "closed", "until"]
+    assert line(seen, "empty")[-4:] == ["active:", "no", "contacts", "yet"]
+    assert line(seen, "waiting")[-6:] == ["scheduled:", "not", "begun", "until", "2100-01-01", "00:00"]
+
+
+def test_campaigns_wait_while_no_scheduler_holds_the_lease(run: Run, settings: Settings) -> None:
+    run(scene)
+
+    seen = shown(settings)
+
+    assert "no scheduler holds the lease: there never was one" in seen
+    assert line(seen, "Reminders")[-3:] == ["active:", "no", "scheduler"]
+
+
+def test_the_scheduler_that_works_is_named_with_its_term(run: Run, settings: Settings) -> None:
+    run(lambda db: lease.take(db, "here:1", 5))
+
+    assert "scheduler here:1, term 1, lease for another" in shown(settings)
+
+
+def test_the_last_attempt_is_told_by_its_age(run: Run, settings: Settings) -> None:
+    async def prepare(db: AsyncConnection) -> None:
+        made = await scene(db)
+        (first, *_) = await claimed(db, made)
+        await amend(db, "attempts", first, started_at=datetime.now(UTC) - timedelta(hours=2), slot_at=datetime.now(UTC))
+
+    assert "no attempt yet" in shown(settings)
+    run(prepare)
+    assert "last attempt 2:00:0" in shown(settings)
+
+
+def test_a_connection_is_shown_with_what_holds_its_places(run: Run, settings: Settings) -> None:
+    async def prepare(db: AsyncConnection) -> None:
+        made = await scene(db)
+        await claimed(db, made)
+        await amend(db, "connections", made.connection_id, max_concurrent_attempts=40)
+
+    run(prepare)
+
+    assert line(shown(settings), "Trunk") == ["1", "Trunk", "well", "3", "40"]
+
+
+@pytest.mark.parametrize(
+    ("health", "words"),
+    [
+        (HEALTHY, "well"),
+        (Health(cooling_until=datetime(2026, 5, 20, 12, 5, tzinfo=UTC), strikes=1, reason="throttled"),
+         "cooling until 12:05:00 (throttled)"),
+        (Health(cooling_until=datetime(2026, 5, 20, 11, 0, tzinfo=UTC), strikes=2, reason="unreachable"),
+         "probing (unreachable)"),
+        (Health(suspended_at=datetime(2026, 5, 19, 11, 0, tzinfo=UTC), reason="refused_credentials"),
+         "suspended since 2026-05-19 11:00 (refused_credentials)"),
+    ],
+)  # fmt: skip
+def test_the_health_of_a_connection_is_told_in_words(run: Run, settings: Settings, health: Health, words: str) -> None:
+    run(scene)
+    seen = looked(settings)
+    ailing = ConnectionLine(replace(seen.connections[0].connection, health=health), 0)
+
+    told = rendered(replace(seen, now=datetime(2026, 5, 20, 12, tzinfo=UTC), connections=[ailing]))
+
+    assert words in told
+
+
+def test_queues_are_shown_with_what_waits_in_them(settings: Settings, redis_url: str) -> None:
+    with Redis.from_url(redis_url) as client:
+        client.rpush("outdial:dial", "one", "two")
+        client.hset("outdial:dial.msgs", mapping={"one": "1", "two": "2", "three": "3"})
+
+    assert line(shown(settings), "dial") == ["dial", "2", "1", "0"]
+
+
+def test_without_redis_the_rest_is_shown(run: Run, settings: Settings) -> None:
+    run(scene)
+
+    seen = shown(settings.model_copy(update={"redis_url": SecretStr("unix:///nowhere/redis.sock")}))
+
+    assert "Redis does not answer" in seen
+    assert line(seen, "Reminders")[:2] == ["1", "Reminders"]
+
+
+def test_a_count_that_was_cut_says_so(run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "MOST_LATER", 2)
+    monkeypatch.setattr("workers.status_tables.MOST_LATER", 2)
+
+    async def prepare(db: AsyncConnection) -> None:
+        made = await scene(db, contacts=0)
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        await insert_contacts(db, made.cohort_id, [phone(index) for index in range(5)], due_at=tomorrow)
+
+    run(prepare)
+
+    assert line(shown(settings), "Reminders")[5:7] == ["≤3", "≥2"]
+
+
+def test_a_name_cannot_command_the_terminal(run: Run, settings: Settings) -> None:
+    name = "[red]\x1b[2J\x07" + "x" * 60
+
+    async def prepare(db: AsyncConnection) -> None:
+        made = await scene(db)
+        await builders.campaign(db, made.organization_id, [made.connection_id], body={"name": name})
+
+    run(prepare)
+
+    assert "[red]·[2J·" + "x" * 19 + "…" in shown(settings)
+
+
+def test_without_a_terminal_it_prints_once_and_plainly(
+    run: Run, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(scene)
+
+    code = status(settings, watch=True)
+
+    printed = capsys.readouterr().out
+    assert code == 0
+    assert printed.count("Campaigns") == 1
+    assert "\x1b" not in printed
+
+
+def test_a_database_that_does_not_answer_is_told(settings: Settings) -> None:
+    away = settings.model_copy(update={"database_url": SecretStr("postgresql://outdial@/outdial?host=/nowhere")})
+
+    with pytest.raises(ConfigurationError, match="PostgreSQL does not answer"):
+        status(away, watch=False)
+
+
+def test_a_home_where_nothing_runs_is_told_and_left_as_it_was(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no `outdial up` runs on"):
+        status(load_settings(home=tmp_path / "home"), watch=False)
+
+    assert not (tmp_path / "home").exists()
+
+
+def closed_now() -> dict[str, object]:
+    """A schedule that opens in three days."""
+    day = DAYS[(datetime.now(UTC).weekday() + 3) % 7]
+    return {"timezone": "UTC", "allowed_days": [day], "allowed_start_time": "09:00", "allowed_end_time": "10:00"}
+
+
+def shown(settings: Settings) -> str:
+    return rendered(looked(settings))
+
+
+def looked(settings: Settings) -> Overview:
+    assert settings.database_url is not None
+    assert settings.redis_url is not None
+    database, client = create_engine(settings.database_url.get_secret_value()), settings.redis_url.get_secret_value()
+
+    async def look() -> Overview:
+        with Redis.from_url(client) as redis:
+            seen = await overview(database, redis)
+        await database.dispose()
+        return seen
+
+    return asyncio.run(look())
+
+
+def rendered(seen: Overview) -> str:
+    plain = io.StringIO()
+    Console(file=plain, width=200).print(tables(seen))
+    return plain.getvalue()
+
+
+def line(text: str, name: str) -> list[str]:
+    """The words of the line that shows this campaign, connection or queue."""
+    return next(words for words in map(str.split, text.splitlines()) if name in words[:2])
