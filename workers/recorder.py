@@ -26,6 +26,7 @@ from domain.connection import (
 )
 from domain.outcome import Outcome
 from domain.recording import UNKNOWN, Attempt, Campaign, Contact, Rules, apply, follow
+from infra.db.engine import RETRYABLE, sqlstate
 from infra.db.recording import Locked, health, lock, outcomes, save, save_health, server_errors
 from infra.settings import Settings
 from workers.control import SpecCache
@@ -34,7 +35,6 @@ from workers.runtime import Runtime
 GATHER_SECONDS = 0.04
 MOST_REPORTS = 500
 MOST_TRIES = 5
-DEADLOCK_OR_CONFLICT = frozenset({"40P01", "40001", "55P03"})
 WRONG_DATA = frozenset({"22", "23"})
 
 
@@ -84,7 +84,7 @@ class Recorder:
         try:
             known = await self._commit(batch)
         except Exception as error:  # noqa: BLE001 - the error belongs to those who wait
-            if len(batch) > 1 and _is_in_the_reports(error):
+            if len(batch) > 1 and is_in_the_report(error):
                 for part in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
                     await self._settle(part)
                 return
@@ -102,7 +102,7 @@ class Recorder:
                 async with self._runtime.database.begin() as connection:
                     written = await self._write(connection, batch)
             except DBAPIError as error:
-                if attempt == MOST_TRIES or getattr(error.orig, "sqlstate", None) not in DEADLOCK_OR_CONFLICT:
+                if attempt == MOST_TRIES or sqlstate(error) not in RETRYABLE:
                     raise
             else:
                 self._count(written)
@@ -139,10 +139,10 @@ class _Written:
     closed: list[Attempt]
 
 
-def _is_in_the_reports(error: Exception) -> bool:
+def is_in_the_report(error: Exception) -> bool:
     """Whether an error comes from what was to be written, and not from a store that is away or busy."""
     if isinstance(error, DBAPIError):
-        return str(getattr(error.orig, "sqlstate", None))[:2] in WRONG_DATA
+        return sqlstate(error)[:2] in WRONG_DATA
     return not isinstance(error, OSError | SQLAlchemyError)
 
 

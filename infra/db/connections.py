@@ -48,7 +48,7 @@ _MINE = "FROM connections WHERE organization_id = :organization_id AND deleted_a
 _MATCHING = f"{_MINE} AND (CAST(:search AS text) IS NULL OR name ILIKE :search)"
 
 _GET = text(f"SELECT {_COLUMNS} {_MINE} AND id = :id")
-_LOCK = text(f"SELECT {_COLUMNS} {_MINE} AND id = :id FOR UPDATE")
+_LOCK = text(f"SELECT {_COLUMNS} {_MINE} AND id = :id FOR NO KEY UPDATE")
 _OF = text(f"SELECT {_COLUMNS} FROM connections WHERE id = ANY(CAST(:ids AS bigint[])) AND deleted_at IS NULL")
 _PAGE = f"SELECT {_COLUMNS} {_MATCHING} {{order}} OFFSET :offset LIMIT :limit"
 _TOTAL = text(f"SELECT count(*) {_MATCHING}")

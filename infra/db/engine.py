@@ -20,6 +20,8 @@ SAFE: dict[str, frozenset[str]] = {
     "synchronous_commit": frozenset({"on", "remote_write", "remote_apply", "local"}),
     "standard_conforming_strings": frozenset({"on"}),
 }
+# Deadlock, serialization, lock timeout: nothing was written, and the same statement may well succeed at once.
+RETRYABLE = frozenset({"40P01", "40001", "55P03"})
 SESSION = {
     "application_name": "outdial",
     "timezone": "UTC",
@@ -49,6 +51,11 @@ def autocommit(engine: AsyncEngine) -> AsyncEngine:
 def snapshot(engine: AsyncEngine) -> AsyncEngine:
     """The same pool, for reading: all statements of a transaction see the database as it was at the first."""
     return engine.execution_options(isolation_level="REPEATABLE READ")
+
+
+def sqlstate(error: Exception) -> str:
+    """PostgreSQL's code of an error, empty when it has none (the server did not answer)."""
+    return str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")
 
 
 async def migrate(engine: AsyncEngine) -> None:

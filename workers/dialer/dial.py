@@ -20,7 +20,7 @@ from workers.control import ControlState
 from workers.dialer.ceiling import Ceilings
 from workers.dialer.routes import Route, Routes
 from workers.dialer.tally import Tally
-from workers.recorder import Recorder
+from workers.recorder import Recorder, is_in_the_report
 from workers.runtime import Runtime, required
 
 logger = structlog.get_logger()
@@ -110,11 +110,14 @@ class Dial:
         )
 
     async def _hand_in(self, report: Report) -> None:
-        """Until it is committed: nobody else knows what this process knows."""
+        """Until it is committed, for nobody else knows; what cannot be written at all is left to a look-up."""
         while True:
             try:
                 await self._recorder.record(report)
             except (OSError, SQLAlchemyError) as error:
+                if is_in_the_report(error):
+                    logger.warning("report.unrecordable", attempt_id=report.attempt_id, error=type(error).__name__)
+                    return
                 logger.warning("report.retried", attempt_id=report.attempt_id, error=type(error).__name__)
                 with self._waiting.track_inprogress():
                     await asyncio.sleep(HAND_IN_AGAIN_SECONDS)

@@ -21,7 +21,7 @@ from domain.attempt import Entry
 from domain.dialing import CAMPAIGN_CHANGED, LATE
 from infra.db import attempts
 from infra.db.attempts import Claimed, Refused
-from infra.db.engine import autocommit
+from infra.db.engine import RETRYABLE, autocommit, sqlstate
 from workers.control import ControlState
 from workers.dialer.dial import Dial
 from workers.runtime import Runtime
@@ -34,6 +34,7 @@ LONGEST_SLEEP_SECONDS = 0.05
 CONTROL_SECONDS = 0.1
 STORE_AWAY_SECONDS = 0.5
 MOST_CLAIMS = 4
+MOST_TRIES = 3
 DRAIN_SECONDS = 5.0
 
 
@@ -148,13 +149,17 @@ class Engine:
     ) -> tuple[list[Claimed], list[Refused]]:
         """A claim whose answer is lost has claimed nothing that is dialled: it is given back by its token."""
         token = uuid4()
-        try:
-            return await attempts.claim(
-                connection, entries, token=token, dialer=self._name, look_after=self._look_after
-            )
-        except (OSError, SQLAlchemyError):
-            self._start(self._give_back_claim(token))
-            raise
+        for tries_left in reversed(range(MOST_TRIES)):
+            try:
+                return await attempts.claim(
+                    connection, entries, token=token, dialer=self._name, look_after=self._look_after
+                )
+            except (OSError, SQLAlchemyError) as error:
+                if tries_left and sqlstate(error) in RETRYABLE:
+                    continue
+                self._start(self._give_back_claim(token))
+                raise
+        raise AssertionError("the last try returns or raises")
 
     def _caller(self, entry: Entry) -> str | None:
         """The calling number, or None when the campaign is not active under the entry's epoch."""

@@ -20,6 +20,7 @@ from starlette.routing import Match
 from domain.errors import ConflictError, Detail, InvalidError, NotFoundError, OutdialError
 from domain.lifecycle import StaleError
 from domain.validation import details, refused
+from infra.db.engine import sqlstate
 
 logger = structlog.get_logger()
 
@@ -134,11 +135,7 @@ def is_passing(error: Exception) -> bool:
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return _sqlstate(error).startswith(PASSING)
-
-
-def _sqlstate(error: Exception) -> str:
-    return str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")
+    return sqlstate(error).startswith(PASSING)
 
 
 async def _outdial(_request: Request, error: Exception) -> Response:
@@ -187,8 +184,8 @@ def _methods(request: Request) -> set[str]:
 
 async def _store(_request: Request, error: Exception) -> Response:
     if is_passing(error):
-        logger.warning("store.away", error=type(error).__name__, sqlstate=_sqlstate(error))
+        logger.warning("store.away", error=type(error).__name__, sqlstate=sqlstate(error))
         return store_away()
-    if _sqlstate(error) in UNSTORABLE:
+    if sqlstate(error) in UNSTORABLE:
         return error_response(HTTPStatus.BAD_REQUEST, "a text holds a NUL character", "leave \\u0000 out")
     return crashed(error)

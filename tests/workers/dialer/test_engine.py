@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 from sqlalchemy import text
@@ -198,6 +199,25 @@ def test_a_claim_whose_answer_is_lost_is_given_back_and_not_dialled(
     people = [run(lambda db, one=one: contact(db, one)) for one in made.contact_ids]  # type: ignore[misc]
     assert {(one.state, one.attempts) for one in people} == {("ready", 0)}
     assert (run(miscounts), run(contradictions)) == ([], [])
+
+
+def test_a_claim_that_deadlocks_is_tried_again_at_once(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(lambda db: scene(db, contacts=3, attempts_per_second=100))
+    claim, deadlocks = attempts.claim, [asyncpg.DeadlockDetectedError("in the way of another")]
+
+    async def deadlock_once(*args: Any, **options: Any) -> Any:
+        if deadlocks:
+            raise DBAPIError("claim", {}, deadlocks.pop())
+        return await claim(*args, **options)
+
+    async def step(engine: Engine, _: Provider, runtime: Runtime) -> None:
+        monkeypatch.setattr(attempts, "claim", deadlock_once)
+        engine.accept(_message(_entries(made)))
+        await _until_in(runtime, "attempts WHERE outcome = 'completed'", 3)
+
+    assert len(_dial(settings, made, step)) == 3
 
 
 def test_a_pause_between_claim_and_slot_makes_the_attempt_void(
