@@ -3,10 +3,14 @@
 import asyncio
 import re
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count, pairwise
 
 import httpx
 import pytest
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.applications import Starlette
 
@@ -111,23 +115,29 @@ def test_a_scrape_goes_on_without_postgresql(run: Run, settings: Settings) -> No
 
 
 def test_the_loop_turns_between_the_families_of_a_scrape(settings: Settings) -> None:
-    async def step(runtime: Runtime) -> tuple[int, bytes]:
-        turns = 0
+    turns = count()
+    seen: list[int] = []
 
-        async def count() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
+    class Noting(Collector):
+        def collect(self) -> Iterator[Metric]:
+            seen.append(next(turns))
+            yield Metric("outdial_noted", "When it was collected.", "gauge")
 
-        counting = asyncio.create_task(count())
-        written = await scrape(runtime)
-        counting.cancel()
-        return turns, written
+    async def turn() -> None:
+        while True:
+            next(turns)
+            await asyncio.sleep(0)
 
-    turns, written = with_runtime(settings, step)
+    async def step(runtime: Runtime) -> None:
+        for _ in range(3):
+            runtime.metrics.registry.register(Noting())
+        turning = asyncio.create_task(turn())
+        await scrape(runtime)
+        turning.cancel()
 
-    assert turns > written.count(b"# TYPE")
+    with_runtime(settings, step)
+
+    assert min(after - before for before, after in pairwise(seen)) > 1
 
 
 def test_a_process_with_its_stores_is_ready(settings: Settings) -> None:

@@ -67,7 +67,7 @@ def test_a_campaign_says_what_it_waits_for(run: Run, settings: Settings) -> None
     run(prepare)
     seen = shown(settings)
 
-    assert line(seen, "Reminders")[-1] == "paused"
+    assert line(seen, "Reminders")[-2:] == ["0.0%", "paused"]
     assert line(seen, "closed")[-6:-2] == ["active:", "window", "closed", "until"]
     assert line(seen, "empty")[-4:] == ["active:", "no", "contacts", "yet"]
     assert line(seen, "waiting")[-6:] == ["scheduled:", "not", "begun", "until", "2100-01-01", "00:00"]
