@@ -75,7 +75,7 @@ def make_metrics() -> Metrics:
             "outdial_report_batch_size", "Reports committed in one transaction.", buckets=BATCH_BUCKETS
         ),
         reports_waiting=gauge("outdial_reports_waiting", "Reports this process holds that are not committed yet."),
-        lease_held=gauge("outdial_scheduler_lease_held", "1 while this process is the scheduler that works."),
+        lease_held=gauge("outdial_scheduler_lease_held", "1 while this process is the scheduler that may grant."),
         lease_term=gauge("outdial_scheduler_term", "Term under which this process held the lease last."),
         scheduler_steps=histogram(
             "outdial_scheduler_step_seconds",

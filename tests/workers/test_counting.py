@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Entry, Report, Source, Trouble, instant
+from domain.pacing import SECOND
+from infra.db.lease import Lease
 from infra.metrics import Metrics, make_metrics
 from infra.settings import Settings
 from tests.builders import Scene, scene
@@ -132,6 +134,15 @@ def test_the_scheduler_that_works_counts_its_slots_steps_and_term(run: Run, sett
     assert held == [1, 0]
     assert value(metrics, "outdial_scheduler_term") == 1
     assert (value(metrics, "outdial_scheduler_step_seconds_count", step="grant") or 0) >= 1
+
+
+def test_a_lease_that_was_not_renewed_is_held_no_more(settings: Settings) -> None:
+    async def step(runtime: Runtime) -> list[bool]:
+        present = runtime.clock.now()
+        leases = [Lease(1, instant(present + ahead), instant(present)) for ahead in (SECOND, -1)]
+        return [loop.Term(runtime, "here:1", one).holds_the_lease() for one in leases]
+
+    assert with_runtime(settings, step) == [True, False]
 
 
 def test_granting_that_is_put_off_is_counted_with_its_reason(run: Run, settings: Settings) -> None:

@@ -55,8 +55,9 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
         if taken is not None:
             logger.info("lease.taken", term=taken.term)
             runtime.metrics.lease_term.set(taken.term)
-            with runtime.metrics.lease_held.track_inprogress():
-                await Term(runtime, holder, taken).work(stop)
+            term = Term(runtime, holder, taken)
+            runtime.metrics.lease_held.set_function(term.holds_the_lease)
+            await term.work(stop)
         else:
             await _sleep(stop, STAND_BY_SECONDS)
 
@@ -101,6 +102,11 @@ class Term:
         self._reconciler.close()
         if not self._lost.is_set():
             await self._resign()
+        self._ends_at = 0
+
+    def holds_the_lease(self) -> bool:
+        """Whether it may grant now; a lease that could not be renewed runs out."""
+        return self._clock.now() < self._ends_at
 
     async def _repeat(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
         """Run a step at its beat; a store that is away is waited for."""
