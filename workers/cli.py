@@ -51,8 +51,8 @@ def up(
     simulator_options: Annotated[str, typer.Option(help="What else to tell the simulator.")] = "",
 ) -> None:
     """Run everything on this machine, with stores of its own unless their URLs are set."""
-    from workers.processes import Shape
-    from workers.up import run_all
+    from workers.up.processes import Shape
+    from workers.up.run import run_all
 
     run_all(_settings(home=home, port=port), Shape(dialers, workers, simulator, simulator_options))
 
@@ -113,7 +113,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every second, until Ctrl-C.")] = False,
 ) -> None:
     """Show how campaigns, connections, queues and the scheduler stand."""
-    from workers.status import status as show_status
+    from workers.status.show import status as show_status
 
     raise typer.Exit(show_status(_settings(home=home), watch=watch))
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from infra.embedded import secrets
 from infra.settings import PREFIX, Settings
-from workers.ports import free_port
 from workers.runtime import required
-from workers.supervisor import Command, StopTogether
+from workers.up.ports import free_port
+from workers.up.supervisor import Command, StopTogether
 
 LISTED_ROLES = frozenset({"dialer"})
 # Nothing new is granted, then what was claimed is dialled, then what came back is recorded.

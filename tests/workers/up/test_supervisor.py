@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.supervisor import Command, StopTogether, Supervisor, restart_delay, taking_orders
+from workers.up.supervisor import Command, StopTogether, Supervisor, restart_delay, taking_orders
 
 PATIENCE_SECONDS = 20.0
 # Each writes a line when it is ready to be told to stop, and its name when it has been.
@@ -33,7 +33,7 @@ time.sleep(600)
 PARENT = """
 import sys, time
 from pathlib import Path
-from workers.supervisor import Command, Supervisor
+from workers.up.supervisor import Command, Supervisor
 supervisor = Supervisor(Path(sys.argv[1]) / "pids.json")
 supervisor.start("web", Command([sys.executable, "-c", sys.argv[2]], Path(sys.argv[1]) / "web.log", {}))
 print("started", flush=True)
@@ -131,7 +131,7 @@ def test_a_signal_is_an_order_to_stop() -> None:
 
 
 def test_a_log_that_has_grown_large_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.supervisor.LARGEST_LOG", 3)
+    monkeypatch.setattr("workers.up.supervisor.LARGEST_LOG", 3)
     (tmp_path / "web.log").write_text("long")
 
     quick = command(tmp_path, "web", "print('fresh')")

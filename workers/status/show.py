@@ -15,10 +15,10 @@ from infra.db.engine import create_engine
 from infra.embedded.stores import running
 from infra.queue.broker import SOCKET_TIMEOUT_SECONDS
 from infra.settings import Settings
-from workers.overview import overview
 from workers.runtime import required
 from workers.scrape import AWAY
-from workers.status_tables import away, tables
+from workers.status.overview import overview
+from workers.status.tables import away, tables
 
 EVERY_SECONDS = 1.0
 PLAIN_WIDTH = 200

@@ -21,10 +21,10 @@ from infra.embedded.redis import EmbeddedRedis
 from infra.embedded.stores import owned
 from infra.settings import Settings
 from workers.installation import migrate_database, with_secrets
-from workers.ports import trouble_with
-from workers.processes import LISTED_ROLES, STOP_ORDER, Shape, commands, local_url, metrics_ports, metrics_urls
 from workers.runtime import required
-from workers.supervisor import LOOK_SECONDS, Orders, Supervisor, taking_orders
+from workers.up.ports import trouble_with
+from workers.up.processes import LISTED_ROLES, STOP_ORDER, Shape, commands, local_url, metrics_ports, metrics_urls
+from workers.up.supervisor import LOOK_SECONDS, Orders, Supervisor, taking_orders
 
 STORE_SECONDS = 120.0
 READY_SECONDS = 60.0

@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from infra.settings import load_settings
-from workers.ports import trouble_with
-from workers.processes import Shape, commands, environment_of, metrics_ports, metrics_urls
+from workers.up.ports import trouble_with
+from workers.up.processes import Shape, commands, environment_of, metrics_ports, metrics_urls
 
 PATIENCE_SECONDS = 30.0
 ROLES = {"scheduler", "dialer", "worker", "web", "redis", "postgres", "simulator", "up"}

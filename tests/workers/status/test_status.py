@@ -24,9 +24,9 @@ from tests import builders
 from tests.builders import insert_contacts, phone, scene
 from tests.conftest import Run
 from tests.rows import amend, claimed
-from workers.overview import ConnectionLine, Overview, overview
-from workers.status import status
-from workers.status_tables import tables
+from workers.status.overview import ConnectionLine, Overview, overview
+from workers.status.show import status
+from workers.status.tables import tables
 
 
 def test_a_campaign_at_work_is_shown_with_its_pace_and_its_contacts(run: Run, settings: Settings) -> None:
@@ -151,7 +151,7 @@ def test_without_redis_the_rest_is_shown(run: Run, settings: Settings) -> None:
 
 def test_a_count_that_was_cut_says_so(run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standing, "MOST_LATER", 2)
-    monkeypatch.setattr("workers.status_tables.MOST_LATER", 2)
+    monkeypatch.setattr("workers.status.tables.MOST_LATER", 2)
 
     async def prepare(db: AsyncConnection) -> None:
         made = await scene(db, contacts=0)

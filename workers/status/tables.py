@@ -11,7 +11,7 @@ from domain.connection import HEALTHY, Health
 from domain.waiting import Wait
 from infra.db.status import MOST_LATER, LeaseState
 from infra.queue.depth import Depth
-from workers.overview import CampaignLine, ConnectionLine, Overview
+from workers.status.overview import CampaignLine, ConnectionLine, Overview
 
 STYLES = {Status.ACTIVE: "green", Status.PAUSED: "yellow", Status.SCHEDULED: "cyan"}
 LONGEST_NAME = 30

@@ -1,0 +1,1 @@
+"""`outdial status`: how things stand, on a terminal."""

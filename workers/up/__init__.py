@@ -1,0 +1,1 @@
+"""`outdial up`: everything on one machine, in processes that are kept running."""
