@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.campaign import CampaignSpec
 from domain.connection import Health
+from domain.recording import NEVER_PLACED
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,9 @@ _LAST_SLOT_OF_CONNECTION = text("""
 """)
 _ROUTED = text("""
     SELECT connection_id, caller, count(*) AS attempts FROM (
-        SELECT connection_id, caller, outcome FROM attempts WHERE campaign_id = :id AND epoch = :epoch
+        SELECT connection_id, caller, outcome, reason FROM attempts WHERE campaign_id = :id AND epoch = :epoch
         ORDER BY slot_at DESC LIMIT :most) AS last
-    WHERE outcome IS DISTINCT FROM 'void' GROUP BY connection_id, caller
+    WHERE outcome IS DISTINCT FROM 'void' OR reason = :never_placed GROUP BY connection_id, caller
 """)
 
 
@@ -132,6 +133,11 @@ async def last_slots_of_connections(connection: AsyncConnection, ids: Iterable[i
 
 
 async def routed(connection: AsyncConnection, campaign_id: int, epoch: int, *, most: int) -> dict[tuple[int, str], int]:
-    """How the last attempts of this epoch were split, by (connection, calling number)."""
-    rows = await connection.execute(_ROUTED, {"id": campaign_id, "epoch": epoch, "most": most})
+    """How the last attempts of this epoch were split, by (connection, calling number).
+
+    One that was sent and never placed took its turn; any other void did not.
+    """
+    rows = await connection.execute(
+        _ROUTED, {"id": campaign_id, "epoch": epoch, "most": most, "never_placed": NEVER_PLACED}
+    )
     return {(row.connection_id, row.caller): row.attempts for row in rows}
