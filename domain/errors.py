@@ -4,6 +4,7 @@ OutdialError
 ├── InvalidError       the input breaks a rule; `details` names every field   (400)
 ├── NotFoundError      no such thing for this organization                     (404)
 ├── ConflictError      the state forbids it                                    (409)
+├── StaleError         what the caller edited is not the newest version        (412)
 └── ConfigurationError a setting or a store is not fit to run on               (stops the process)
 
 Messages state the facts and the way out; phone numbers in them are masked.
@@ -40,6 +41,10 @@ class NotFoundError(OutdialError):
 
 
 class ConflictError(OutdialError):
+    pass
+
+
+class StaleError(OutdialError):
     pass
 
 

@@ -20,15 +20,11 @@ from domain.campaign import (
     lead_problem,
     next_status,
 )
-from domain.errors import ConflictError, Detail, OutdialError
+from domain.errors import ConflictError, Detail, StaleError
 from domain.spec import Spec
 from domain.validation import invalid, refused
 
 THE_AGENT = ("app_id", "app_type", "app_version")
-
-
-class StaleError(OutdialError):
-    """The caller edited a version of the campaign that is not the newest."""
 
 
 @dataclass(frozen=True, slots=True)

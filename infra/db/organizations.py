@@ -1,4 +1,4 @@
-"""Organizations: found by name, made or brought up to date by an operator."""
+"""Organizations: the one a token names, and those an operator makes or brings up to date."""
 
 from dataclasses import asdict, dataclass
 
@@ -17,7 +17,16 @@ class Wanted:
     contact_protection_days: int | None = None
 
 
-_EXISTS = text("SELECT EXISTS (SELECT FROM organizations WHERE id = :id)")
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """`default_region` is that of phone numbers without a country's code; None accepts international ones only."""
+
+    id: int
+    timezone: str
+    default_region: str | None
+
+
+_GET = text("SELECT id, timezone, default_region FROM organizations WHERE id = :id")
 _FIND = text("SELECT id FROM organizations WHERE name = :name")
 _SAVE = text("""
     INSERT INTO organizations AS o (name, timezone, default_region, daily_sms_quota, contact_protection_days)
@@ -31,8 +40,9 @@ _SAVE = text("""
 """)
 
 
-async def organization_exists(connection: AsyncConnection, organization_id: int) -> bool:
-    return bool((await connection.execute(_EXISTS, {"id": organization_id})).scalar_one())
+async def organization(connection: AsyncConnection, organization_id: int) -> Organization | None:
+    row = (await connection.execute(_GET, {"id": organization_id})).one_or_none()
+    return Organization(*row) if row else None
 
 
 async def organization_named(connection: AsyncConnection, name: str) -> int | None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from domain.campaign import Action, CampaignSpec, Status
-from domain.errors import ConflictError, InvalidError
-from domain.lifecycle import CampaignEdit, StaleError, Standing, after_action, check_epoch, edited, first_end
+from domain.errors import ConflictError, InvalidError, StaleError
+from domain.lifecycle import CampaignEdit, Standing, after_action, check_epoch, edited, first_end
 from tests.builders import campaign_body
 
 NOW = datetime(2026, 12, 1, 9, tzinfo=UTC)

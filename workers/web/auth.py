@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from infra.db.engine import autocommit
-from infra.db.tenancy import Organization, organization
+from infra.db.organizations import Organization, organization
 from workers.runtime import Runtime, required
 from workers.web.errors import ForbiddenError, UnauthenticatedError
 

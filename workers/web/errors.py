@@ -17,8 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from domain.errors import ConflictError, Detail, InvalidError, NotFoundError, OutdialError
-from domain.lifecycle import StaleError
+from domain.errors import ConflictError, Detail, InvalidError, NotFoundError, OutdialError, StaleError
 from domain.validation import details, refused
 from infra.db.engine import sqlstate
 
