@@ -81,6 +81,10 @@ class EmbeddedPostgres:
         return self.home / "postgres"
 
     @property
+    def log(self) -> Path:
+        return self.home / "logs" / "postgres.log"
+
+    @property
     def url(self) -> str:
         return f"postgresql://{ROLE}@/{DATABASE}?host={self.sockets}"
 
@@ -151,7 +155,7 @@ class EmbeddedPostgres:
             source.seek(0)
             return process.start(
                 command,
-                log=self.home / "logs" / "postgres.log",
+                log=self.log,
                 death_signal=signal.SIGINT,
                 environment=ENVIRONMENT,
                 user=user_for(Path(command[0]), (self.home, self.sockets.parent)),

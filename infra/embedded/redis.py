@@ -37,6 +37,10 @@ class EmbeddedRedis:
         return self.home / "redis"
 
     @property
+    def log(self) -> Path:
+        return self.home / "logs" / "redis.log"
+
+    @property
     def url(self) -> str:
         return f"unix://{self.socket}?db=0"
 
@@ -57,7 +61,7 @@ class EmbeddedRedis:
         places = ["--dir", str(self.data), "--unixsocket", str(self.socket)]
         self.child = process.start(
             [str(server), *OPTIONS, *POLICY, *places],
-            log=self.home / "logs" / "redis.log",
+            log=self.log,
             death_signal=signal.SIGTERM,
         )
 

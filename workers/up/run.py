@@ -22,6 +22,7 @@ from infra.embedded.stores import owned
 from infra.settings import Settings
 from workers.installation import migrate_database, with_secrets
 from workers.runtime import required
+from workers.up.failures import failure_of
 from workers.up.ports import trouble_with
 from workers.up.processes import LISTED_ROLES, STOP_ORDER, Shape, commands, local_url, metrics_ports, metrics_urls
 from workers.up.supervisor import LOOK_SECONDS, Orders, Supervisor, taking_orders
@@ -87,6 +88,7 @@ def _announce(settings: Settings, shape: Shape, metrics: Urls, supervisor: Super
 
     def is_ready() -> bool:
         supervisor.look()
+        _refuse_failing(supervisor)
         return not supervisor.unsteady_roles() and _answers(settings) and _listens(shape.simulator)
 
     if orders.wait_until(is_ready, READY_SECONDS):
@@ -95,6 +97,12 @@ def _announce(settings: Settings, shape: Shape, metrics: Urls, supervisor: Super
     elif not orders.to_stop:
         missing = ", ".join(supervisor.unsteady_roles()) or "web"
         raise ConfigurationError(f"not ready after {READY_SECONDS:.0f} s: {missing}", f"see {settings.home}/logs")
+
+
+def _refuse_failing(supervisor: Supervisor) -> None:
+    """Before the ready line nobody is served, so what cannot come up is told at once instead of started for ever."""
+    if failure := next(filter(None, map(failure_of, supervisor.watched)), None):
+        raise failure
 
 
 def _ready_line(home: Path, port: int, simulator: int | None, metrics: Urls) -> str:

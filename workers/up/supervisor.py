@@ -34,6 +34,9 @@ class Program(Protocol):
 
     child: subprocess.Popen[bytes] | None
 
+    @property
+    def log(self) -> Path: ...
+
     def launch(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -60,12 +63,13 @@ class Command:
 
 @dataclass(slots=True)
 class Watched:
-    """A program in its role, which several may share, and how it has fared."""
+    """A program in its role, which several may share, and how it has fared; `exit_code` is that of its last death."""
 
     role: str
     program: Program
     started_at: float = 0.0
     deaths: int = 0
+    exit_code: int | None = None
     restart_at: float | None = None
 
     @property
@@ -148,8 +152,8 @@ def _note_death(one: Watched, now: float) -> None:
     settled = now - one.started_at > SETTLED_SECONDS
     one.deaths = 1 if settled else one.deaths + 1
     one.restart_at = now + restart_delay(one.deaths)
-    code = one.program.child.returncode if one.program.child else None
-    logger.warning("process.died", role=one.role, exit_code=code, deaths=one.deaths)
+    one.exit_code = one.program.child.returncode if one.program.child else None
+    logger.warning("process.died", role=one.role, exit_code=one.exit_code, deaths=one.deaths)
 
 
 class Orders:

@@ -141,6 +141,17 @@ def test_port_zero_is_refused(tmp_path: Path) -> None:
     assert "'--port'" in error
 
 
+def test_a_process_that_cannot_run_ends_it_with_its_own_words(tmp_path: Path) -> None:
+    port, simulator = free_ports(2)
+    options = ["--port", str(port), "--simulator", str(simulator), "--simulator-options", "--nonsense 3"]
+
+    code, error = refusal(start(tmp_path / "home", *options), tmp_path / "home")
+
+    assert code == 2
+    assert "error: simulator: " in error
+    assert "No such option: --nonsense" in error
+
+
 def test_a_second_up_on_the_same_home_is_refused(running: Up) -> None:
     code, error = refusal(start(running.home, "--port", str(free_ports(1)[0])), running.home)
 
