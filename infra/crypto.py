@@ -26,6 +26,15 @@ def unseal(key: str, sealed: bytes) -> bytes:
         ) from None
 
 
+def is_encryption_key(key: str) -> bool:
+    """Whether secrets can be sealed with it."""
+    try:
+        Fernet(key)
+    except ValueError:
+        return False
+    return True
+
+
 def sign(secret: str, body: bytes, timestamp: int) -> str:
     """The header value `t=<unix>,v1=<hex HMAC-SHA256 of "<t>.<body>">`."""
     return f"t={timestamp},v1={_digest(secret, body, str(timestamp))}"

@@ -3,17 +3,45 @@
 A wrong setting stops the process at start; the error names the variable and the value's rule, never a secret.
 """
 
+import os
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.errors import ConfigurationError
+from infra.crypto import is_encryption_key
 
 PREFIX = "OUTDIAL_"
-Positive = Annotated[float, Field(gt=0)]
+LEAST_SECRET = 32
+# Read by the simulated provider's command alone.
+ELSEWHERE = frozenset({"OUTDIAL_SIMULATOR_SECRET"})
+
+
+def _listed(value: object) -> object:
+    """`15, 60, 300` as well as `[15, 60, 300]`."""
+    return [part.strip() for part in value.strip("[] ").split(",")] if isinstance(value, str) else value
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    length = len(secret.get_secret_value())
+    if length < LEAST_SECRET:
+        raise ValueError(f"has {length} characters; it needs at least {LEAST_SECRET} random ones")
+    return secret
+
+
+def _encryption_key(secret: SecretStr) -> SecretStr:
+    if not is_encryption_key(secret.get_secret_value()):
+        raise ValueError("is not 32 bytes in URL-safe base64; make one with `outdial key`")
+    return secret
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_listed), Field(min_length=1)]
 
 
 class Settings(BaseSettings):
@@ -25,8 +53,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     redis_url: SecretStr | None = None
 
-    jwt_secret: SecretStr | None = None
-    encryption_key: SecretStr | None = None
+    jwt_secret: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
+    encryption_key: Annotated[SecretStr, AfterValidator(_encryption_key)] | None = None
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
@@ -43,7 +71,7 @@ class Settings(BaseSettings):
 
     connect_timeout_seconds: Positive = 3.0
     request_timeout_seconds: Positive = 10.0
-    look_up_seconds: Annotated[tuple[float, ...], Field(min_length=1)] = (15.0, 60.0, 300.0, 900.0)
+    look_up_seconds: Seconds = (15.0, 60.0, 300.0, 900.0)
     absent_seconds: Positive = 15.0
     max_attempt_minutes: Positive = 120.0
 
@@ -65,9 +93,30 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """The settings of this process; ConfigurationError names every variable that is wrong."""
+    """The settings of this process; ConfigurationError names every variable that is wrong, or is none."""
+    problems = list(_unknown(os.environ))
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        problems = [f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        problems += [_problem(dict(one)) for one in error.errors(include_url=False)]
+    if problems:
         raise ConfigurationError("; ".join(problems), "correct the environment and start again") from None
+    return settings
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    """`OUTDIAL_TICK_MS is 'abc': …`; a value that may be a secret is not shown."""
+    name, *place = error["loc"]
+    shown = (
+        "" if isinstance(error["input"], SecretStr) or "secret" in name or "key" in name else f" is {error['input']!r}"
+    )
+    where = f" (element {place[0] + 1})" if place and isinstance(place[0], int) else ""
+    return f"{PREFIX}{name.upper()}{where}{shown}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _unknown(environment: Iterable[str]) -> Iterable[str]:
+    """A mistyped name would pass in silence."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | ELSEWHERE
+    for name in sorted({one for one in environment if one.startswith(PREFIX)} - known):
+        near = get_close_matches(name, known, n=1)
+        yield f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")

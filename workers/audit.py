@@ -27,6 +27,7 @@ from domain.audit.revisions import History, Revision
 from domain.audit.split import split_breaches
 from domain.audit.window import window_breach
 from domain.connection import SERVER_ERRORS_TO_COOL
+from domain.errors import ConfigurationError
 from domain.pacing import pace
 from infra.db import audit as ledger
 from infra.settings import Settings
@@ -71,6 +72,14 @@ def audit(
     for finding in findings:
         echo(finding.line())
     return int(any(finding.verdict is Verdict.VIOLATED for finding in findings))
+
+
+def refuse_nothing(settings: Settings) -> None:
+    """ConfigurationError when there is no database to audit: nothing is no clean ledger."""
+    if settings.database_url is None and not (settings.home / "postgres").exists():
+        raise ConfigurationError(
+            f"there is no installation at {settings.home.resolve()}", "name its --home, or set OUTDIAL_DATABASE_URL"
+        )
 
 
 async def _audit(settings: Settings, witness: Path | None) -> Findings:
@@ -226,6 +235,8 @@ def privacy(logs: Path | None) -> Finding:
     """No whole phone number in any log of a folder; where one is, its line is named and not shown."""
     if logs is None:
         return not_judged("I13", "private", "give --logs, a folder of logs")
+    if not logs.is_dir():
+        raise ConfigurationError(f"there is no folder {logs}", "name with --logs the folder that holds *.log files")
     tally = Tally("I13", "private", "lines of logs")
     for path in sorted(logs.glob("*.log")):
         with path.open(encoding="utf-8", errors="replace") as lines:

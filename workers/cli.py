@@ -100,8 +100,10 @@ def audit(
 ) -> None:
     """Check the invariants on the live database, and on a provider's log; exit code 1 when one is broken."""
     from workers.audit import audit as run_audit
+    from workers.audit import refuse_nothing
     from workers.installation import with_stores
 
+    refuse_nothing(_settings(home=home))
     with with_stores(_settings(home=home)) as settings:
         raise typer.Exit(run_audit(settings, witness, logs))
 
@@ -129,7 +131,7 @@ def migrate() -> None:
 
 @app.command()
 def web() -> None:
-    """Serve the API, the providers' callbacks and the console."""
+    """Serve the API and the providers' callbacks."""
     from workers.runtime import serve
     from workers.web.app import main
 

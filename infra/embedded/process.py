@@ -45,15 +45,9 @@ def start(
     source: IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own, fed from `source`, its output appended to `log`."""
-    orders = {
-        "parent": os.getpid(),
-        "death_signal": int(death_signal),
-        "user": (user.uid, user.gid) if user else None,
-        "capabilities": user.capabilities if user else (),
-    }
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - the command is Outdial's own
-            [sys.executable, "-I", "-S", str(LAUNCH), orjson.dumps(orders).decode(), *command],
+            bound_to_parent(command, death_signal, user),
             stdin=source or subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -61,6 +55,17 @@ def start(
             umask=0o077,
             start_new_session=True,
         )
+
+
+def bound_to_parent(command: list[str], death_signal: signal.Signals, user: User | None = None) -> list[str]:
+    """The command line that runs `command`, as `user`, and has it signalled when this process dies."""
+    orders = {
+        "parent": os.getpid(),
+        "death_signal": int(death_signal),
+        "user": (user.uid, user.gid) if user else None,
+        "capabilities": user.capabilities if user else (),
+    }
+    return [sys.executable, "-I", "-S", str(LAUNCH), orjson.dumps(orders).decode(), *command]
 
 
 def stop(children: Sequence[subprocess.Popen[bytes]], *steps: Step) -> None:

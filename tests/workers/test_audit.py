@@ -13,12 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import microseconds
 from domain.audit.finding import Finding, Verdict
+from domain.errors import ConfigurationError
 from infra.db.audit import snapshot
 from infra.settings import Settings
 from tests import builders
 from tests.builders import Scene
 from tests.conftest import Run
-from workers.audit import audit, judge
+from workers.audit import audit, judge, privacy, refuse_nothing
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 RETRY_CONFIG = {
@@ -483,3 +484,14 @@ def test_the_command_succeeds_on_a_clean_ledger(run: Run, settings: Settings) ->
     planted(run, Tried())
 
     assert audit(settings, None, None, lambda _line: None) == 0
+
+
+def test_where_there_is_nothing_nothing_is_said_to_be_well(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+
+    with pytest.raises(ConfigurationError, match=r"no installation at .*nowhere"):
+        refuse_nothing(Settings(home=nowhere, database_url=None))
+    with pytest.raises(ConfigurationError, match=r"no folder .*nowhere"):
+        privacy(nowhere)
+
+    assert not nowhere.exists()

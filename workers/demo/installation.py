@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from domain.errors import OutdialError
+from infra.embedded.process import bound_to_parent
 from infra.settings import PREFIX, Settings
 
 STOP_SECONDS = 20.0
@@ -41,8 +42,9 @@ def running(home: Path, settings: Mapping[str, str], moods: str, dialers: int = 
     web, simulator = _free_ports(2)
     words = ["up", "--home", str(home), "--port", str(web), "--simulator", str(simulator), "--dialers", str(dialers)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    command = [sys.executable, "-P", "-m", "workers.cli", *words, "--simulator-options", moods]
     child = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-P", "-m", "workers.cli", *words, "--simulator-options", moods],
+        bound_to_parent(command, signal.SIGTERM),
         stdout=subprocess.PIPE,
         text=True,
         env=clean | {PREFIX + name: value for name, value in settings.items()},

@@ -5,6 +5,7 @@ It uses what everybody uses: `outdial up`, the API and `outdial audit`.
 
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -61,6 +62,8 @@ RETRIES = {
 
 def demo(*, contacts: int, rate: float) -> int:
     """Run it to its end; the exit code is the audit's."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     console = Console()
     console.print(f"Outdial: {contacts:,} contacts at {rate:g} attempts a second, on a new home.")
     with _new_home() as home, running(home, FAST, MOODS) as installation:
@@ -81,10 +84,18 @@ def _new_home() -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="outdial-demo-"))
     try:
         yield home
-    except BaseException:
+    except Exception:
         sys.stderr.write(f"the home is kept for a look: {home} (logs in {home / 'logs'})\n")
         raise
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
     shutil.rmtree(home, ignore_errors=True)
+
+
+def _stop(number: int, _frame: object) -> None:
+    """Told to stop, it stops what it started on the way out."""
+    raise SystemExit(128 + number)
 
 
 def _launch(api: Api, installation: Installation, contacts: int, rate: float) -> int:
