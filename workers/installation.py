@@ -12,6 +12,7 @@ from infra.db.engine import create_engine, migrate
 from infra.embedded import secrets
 from infra.embedded.home import prepare
 from infra.embedded.stores import stores
+from infra.reach import database_place, refuse_unreachable_database, refuse_unreachable_redis
 from infra.settings import Settings
 
 
@@ -42,14 +43,24 @@ def with_secrets(settings: Settings) -> Settings:
     )
 
 
+def refuse_unreachable(settings: Settings) -> None:
+    """ConfigurationError when a store that the environment names cannot be used."""
+    if settings.database_url is not None:
+        asyncio.run(refuse_unreachable_database(settings.database_url.get_secret_value()))
+    if settings.redis_url is not None:
+        refuse_unreachable_redis(settings.redis_url.get_secret_value())
+
+
 async def migrate_database(url: str) -> None:
     """Bring the schema to the newest version; ConfigurationError when the database does not answer."""
+    await refuse_unreachable_database(url)
     engine = create_engine(url)
     try:
         await migrate(engine)
     except (OSError, SQLAlchemyError) as error:
         raise ConfigurationError(
-            f"the database cannot be migrated ({type(error).__name__})", "check that it runs and OUTDIAL_DATABASE_URL"
+            f"the database at {database_place(url)} cannot be migrated ({type(error).__name__})",
+            "check that it runs and OUTDIAL_DATABASE_URL",
         ) from error
     finally:
         await engine.dispose()

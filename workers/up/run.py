@@ -20,7 +20,7 @@ from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.redis import EmbeddedRedis
 from infra.embedded.stores import owned
 from infra.settings import Settings
-from workers.installation import migrate_database, with_secrets
+from workers.installation import migrate_database, refuse_unreachable, with_secrets
 from workers.runtime import required
 from workers.up.failures import failure_of
 from workers.up.ports import trouble_with
@@ -41,7 +41,9 @@ def run_all(settings: Settings, shape: Shape) -> None:
     with owned(home), taking_orders() as orders:
         _refuse_unusable(settings.host, settings.port)
         if shape.simulator:
+            _refuse_equal(settings.port, shape.simulator)
             _refuse_unusable("127.0.0.1", shape.simulator)
+        refuse_unreachable(settings)
         supervisor = Supervisor(home / "pids.json", LISTED_ROLES)
         try:
             _run(settings.model_copy(update={"home": home}), shape, supervisor, orders)
@@ -123,6 +125,13 @@ def _refuse_unusable(host: str, port: int) -> None:
         raise ConfigurationError("port 0 is no port to listen on", "choose one from 1 to 65535")
     if reason := trouble_with(host, port):
         raise ConfigurationError(f"port {port} of {host} cannot be used: {reason}", "choose another port")
+
+
+def _refuse_equal(port: int, simulator: int) -> None:
+    if port == simulator:
+        raise ConfigurationError(
+            f"the web and the simulator cannot both listen on port {port}", "give --port and --simulator different ones"
+        )
 
 
 def _answers(settings: Settings) -> bool:

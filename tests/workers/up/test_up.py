@@ -141,6 +141,28 @@ def test_port_zero_is_refused(tmp_path: Path) -> None:
     assert "'--port'" in error
 
 
+def test_one_port_for_two_is_refused(tmp_path: Path) -> None:
+    port = str(free_ports(1)[0])
+
+    code, error = refusal(start(tmp_path, "--port", port, "--simulator", port), tmp_path)
+
+    assert code == 2
+    assert f"the web and the simulator cannot both listen on port {port}" in error
+
+
+@pytest.mark.parametrize("variable", ["OUTDIAL_DATABASE_URL", "OUTDIAL_REDIS_URL"])
+def test_a_store_that_is_no_url_is_refused_before_anything_starts(tmp_path: Path, variable: str) -> None:
+    code, error = refusal(start(tmp_path, "--port", str(free_ports(1)[0]), **{variable: "banana"}), tmp_path)
+
+    assert code == 2
+    assert error.startswith(f"error: {variable} is no URL")
+    assert list((tmp_path / "logs").iterdir()) == []
+
+
+def test_nothing_is_told_before_it_is_ready(ending: Up) -> None:
+    assert errors(ending.home) == ""
+
+
 def test_a_process_that_cannot_run_ends_it_with_its_own_words(tmp_path: Path) -> None:
     port, simulator = free_ports(2)
     options = ["--port", str(port), "--simulator", str(simulator), "--simulator-options", "--nonsense 3"]
@@ -226,7 +248,7 @@ def test_past_the_highest_port_the_system_chooses(tmp_path: Path) -> None:
     assert all(0 < port < 65535 for name, port in ports.items() if name != "web")
 
 
-def start(home: Path, *options: str) -> subprocess.Popen[str]:
+def start(home: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OUTDIAL_")}
     home.mkdir(exist_ok=True)
     with (home / "up.log").open("a") as log:
@@ -235,7 +257,7 @@ def start(home: Path, *options: str) -> subprocess.Popen[str]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=clean,
+            env=clean | environment,
         )
 
 

@@ -1,0 +1,96 @@
+"""Whether a store that a URL names is there. Errors tell the variable, host and port, and nothing else of the URL."""
+
+import asyncio
+
+import asyncpg
+from redis import Redis
+from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import ConnectionError as NoConnectionError
+from redis.exceptions import TimeoutError as NoAnswerError
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.errors import ConfigurationError
+from infra.db.engine import create_engine
+
+DATABASE = "OUTDIAL_DATABASE_URL"
+REDIS = "OUTDIAL_REDIS_URL"
+ANSWER_SECONDS = 5.0
+POSTGRESQL_PORT = 5432
+REDIS_PORT = 6379
+
+
+async def refuse_unreachable_database(url: str) -> None:
+    """ConfigurationError when it is no URL of a PostgreSQL, or the server does not answer, or does not let us in."""
+    place = database_place(url)
+    engine = create_engine(url, pool_size=1)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS), engine.connect():
+            pass
+    except OSError:
+        raise _silent(DATABASE, place) from None
+    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise _unwilling(DATABASE, place, error) from None
+    finally:
+        await engine.dispose()
+
+
+def refuse_unreachable_redis(url: str) -> None:
+    """ConfigurationError when it is no URL of a Redis, or the server does not answer, or does not let us in."""
+    client = _redis(url)
+    place = _redis_place(client)
+    try:
+        client.ping()
+    except AuthenticationError as error:
+        raise _unwilling(REDIS, place, error) from None
+    except (NoConnectionError, NoAnswerError, OSError):
+        raise _silent(REDIS, place) from None
+    except RedisError as error:
+        raise _unwilling(REDIS, place, error) from None
+    finally:
+        client.close()
+
+
+def database_place(url: str) -> str:
+    """Host and port, or the folder of the socket; ConfigurationError when it is no URL of a PostgreSQL."""
+    try:
+        parts = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        raise _no_url(DATABASE, "postgresql://user:password@host:5432/database") from None
+    if parts.get_backend_name() not in {"postgresql", "postgres"}:
+        raise _no_url(DATABASE, "postgresql://user:password@host:5432/database")
+    return _place(parts)
+
+
+def _place(parts: URL) -> str:
+    host = parts.host or parts.query.get("host") or "localhost"
+    if not isinstance(host, str) or host.startswith("/"):
+        return host if isinstance(host, str) else ", ".join(host)
+    return f"{host}:{parts.port or parts.query.get('port') or POSTGRESQL_PORT}"
+
+
+def _redis(url: str) -> Redis:
+    try:
+        return Redis.from_url(url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS)
+    except ValueError:
+        raise _no_url(REDIS, "redis://:password@host:6379/0") from None
+
+
+def _redis_place(client: Redis) -> str:
+    parts = client.connection_pool.connection_kwargs
+    return str(parts.get("path") or f"{parts.get('host', 'localhost')}:{parts.get('port', REDIS_PORT)}")
+
+
+def _no_url(variable: str, example: str) -> ConfigurationError:
+    return ConfigurationError(f"{variable} is no URL that can be used", f"set it to one like {example}")
+
+
+def _silent(variable: str, place: str) -> ConfigurationError:
+    return ConfigurationError(f"{variable}: nothing answers at {place}", "start it there, or correct the URL")
+
+
+def _unwilling(variable: str, place: str, error: Exception) -> ConfigurationError:
+    """The kind of error only: its text may repeat what the URL holds."""
+    wrapped = getattr(error, "orig", None)
+    kind = type(wrapped.__cause__ if wrapped is not None and wrapped.__cause__ else error).__name__
+    return ConfigurationError(f"{variable}: {place} does not let us in ({kind})", "check user, password and database")
