@@ -1,5 +1,6 @@
 """The database: its engine, its migrations, and the refusal of a store that could lose what it acknowledged."""
 
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -94,6 +95,7 @@ async def refuse_unsafe(connection: AsyncConnection) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
