@@ -36,11 +36,10 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Starts:
-    """Attempts of a campaign that started in the last 10 and 60 seconds, and when the last one did."""
+    """Attempts of a campaign that started in the last 10 and 60 seconds."""
 
     last_10: int
     last_60: int
-    last_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +67,14 @@ _LATER = text("""
 """)
 # A start is at most a tenth of a second after its slot, so the slots of a minute and a second hold a minute's starts.
 _STARTS = text("""
-    SELECT wanted.id, recent.last_10, recent.last_60, last.started_at AS last_at
+    SELECT wanted.id, recent.last_10, recent.last_60
     FROM unnest(CAST(:ids AS bigint[])) AS wanted(id)
     CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE started_at > :ten_ago) AS last_10,
                count(*) FILTER (WHERE started_at > :sixty_ago) AS last_60
         FROM attempts WHERE campaign_id = wanted.id AND slot_at > :slots_from) AS recent
-    LEFT JOIN LATERAL (
-        SELECT started_at FROM attempts WHERE campaign_id = wanted.id AND started_at IS NOT NULL
-        ORDER BY slot_at DESC LIMIT 1) AS last ON true
 """)
+_LAST_START = text("SELECT started_at FROM attempts WHERE started_at IS NOT NULL ORDER BY id DESC LIMIT 1")
 _SECONDS_AGO = {"ten_ago": 10, "sixty_ago": 60, "slots_from": 61}
 _LEASE = text("SELECT holder, term, expires_at, expires_at > clock_timestamp() AS is_held FROM scheduler_lease")
 
@@ -99,7 +96,13 @@ async def starts(connection: AsyncConnection, ids: Sequence[int], now: datetime)
     """How fast the campaigns have been dialled until now."""
     ago = {name: now - timedelta(seconds=seconds) for name, seconds in _SECONDS_AGO.items()}
     rows = await connection.execute(_STARTS, {"ids": list(ids)} | ago)
-    return {row.id: Starts(row.last_10, row.last_60, row.last_at) for row in rows}
+    return {row.id: Starts(row.last_10, row.last_60) for row in rows}
+
+
+async def last_start(connection: AsyncConnection) -> datetime | None:
+    """When the newest attempt started, whatever has become of its campaign."""
+    started_at: datetime | None = (await connection.execute(_LAST_START)).scalar_one_or_none()
+    return started_at
 
 
 async def lease(connection: AsyncConnection) -> LeaseState:

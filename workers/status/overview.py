@@ -37,6 +37,7 @@ class Overview:
     """Everything that is shown, as of `now`; `queues` is None while Redis does not answer."""
 
     now: datetime
+    last_start: datetime | None
     lease: LeaseState
     campaigns: list[CampaignLine]
     connections: list[ConnectionLine]
@@ -48,6 +49,7 @@ async def overview(database: AsyncEngine, client: Redis) -> Overview:
     queues = await asyncio.to_thread(_queues, client)
     async with snapshot(database).connect() as connection:
         now = await standing.present(connection)
+        last_start = await standing.last_start(connection)
         lease = await standing.lease(connection)
         backlogs = await standing.backlogs(connection, now)
         starts = await standing.starts(connection, [one.campaign.id for one in backlogs], now)
@@ -56,6 +58,7 @@ async def overview(database: AsyncEngine, client: Redis) -> Overview:
         held = await control.open_attempts(connection)
     return Overview(
         now=now,
+        last_start=last_start,
         lease=lease,
         campaigns=[
             CampaignLine(one, starts[one.campaign.id], waits_for(_situation(one, known, lease), now))

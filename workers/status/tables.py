@@ -36,11 +36,10 @@ def away(error: Exception) -> RenderableType:
 
 def _head(seen: Overview) -> RenderableType:
     """When it was, whether a scheduler works, and when the last attempt started."""
-    last = max((one.starts.last_at for one in seen.campaigns if one.starts.last_at), default=None)
     return Group(
         f"{seen.now:%Y-%m-%d %H:%M:%S} UTC",
         _lease(seen.lease, seen.now),
-        f"last attempt {_ago(seen.now - last)}" if last else "no attempt yet",
+        f"last attempt {_ago(seen.now - seen.last_start)}" if seen.last_start else "no attempt yet",
     )
 
 

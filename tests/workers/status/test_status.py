@@ -99,6 +99,18 @@ def test_the_last_attempt_is_told_by_its_age(run: Run, settings: Settings) -> No
     assert "last attempt 2:00:0" in shown(settings)
 
 
+def test_the_last_attempt_is_told_when_its_campaign_has_ended(run: Run, settings: Settings) -> None:
+    async def prepare(db: AsyncConnection) -> None:
+        made = await scene(db)
+        (first, *_) = await claimed(db, made)
+        await amend(db, "attempts", first, started_at=datetime.now(UTC) - timedelta(hours=2))
+        await amend(db, "campaigns", made.campaign_id, status="ended")
+
+    run(prepare)
+
+    assert "last attempt 2:00:0" in shown(settings)
+
+
 def test_a_connection_is_shown_with_what_holds_its_places(run: Run, settings: Settings) -> None:
     async def prepare(db: AsyncConnection) -> None:
         made = await scene(db)
