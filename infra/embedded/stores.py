@@ -44,12 +44,17 @@ def stores(home: Path) -> Iterator[Stores]:
 def running(home: Path) -> Stores:
     """The stores of the `outdial up` of a home; ConfigurationError when none runs there."""
     home = home.resolve()
-    if not (home / UP_LOCK).exists() or not _is_up(home):
+    if not is_up(home):
         raise ConfigurationError(
             f"no `outdial up` runs on {home}",
             "start it, name its --home, or set OUTDIAL_DATABASE_URL and OUTDIAL_REDIS_URL",
         )
     return _attached(home, time.monotonic() + ANSWER_SECONDS)
+
+
+def is_up(home: Path) -> bool:
+    """Whether an `outdial up` runs on a home; one that was never made stays so."""
+    return (home / UP_LOCK).exists() and _is_up(home)
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """`outdial status`: how things stand now, for those who run Outdial; once, or anew every second on a terminal."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from pydantic import SecretStr
 from redis import Redis
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.errors import ConfigurationError
 from infra.db.engine import create_engine
-from infra.embedded.stores import running
+from infra.embedded.stores import is_up, running
 from infra.queue.broker import SOCKET_TIMEOUT_SECONDS
 from infra.settings import Settings
 from workers.runtime import required
@@ -28,7 +29,7 @@ def status(settings: Settings, *, watch: bool) -> int:
     """Print it, or show it until Ctrl-C; the exit code."""
     console = _console()
     try:
-        asyncio.run(_show(_with_running_stores(settings), console, watch=watch))
+        asyncio.run(_show(settings, console, watch=watch))
     except KeyboardInterrupt:
         return 0
     return 0
@@ -41,9 +42,9 @@ def _console() -> Console:
 
 
 async def _show(settings: Settings, console: Console, *, watch: bool) -> None:
-    async with _stores(settings) as (database, client):
+    async with _stores(_with_running_stores(settings)) as (database, client):
         if watch and console.is_terminal:
-            await _watch(database, client, console)
+            await _watch(database, client, console, partial(why_away, settings))
         else:
             await _print(database, client, console)
 
@@ -58,16 +59,23 @@ async def _print(database: AsyncEngine, client: Redis, console: Console) -> None
     console.print(tables(found))
 
 
-async def _watch(database: AsyncEngine, client: Redis, console: Console) -> None:
+async def _watch(database: AsyncEngine, client: Redis, console: Console, why: Callable[[Exception], str]) -> None:
     """A store that goes away is told on the screen and waited for."""
     with Live(console=console, screen=True, auto_refresh=False) as screen:
         while True:
             try:
                 shown = tables(await overview(database, client))
             except AWAY as error:
-                shown = away(error)
+                shown = away(why(error))
             screen.update(shown, refresh=True)
             await asyncio.sleep(EVERY_SECONDS)
+
+
+def why_away(settings: Settings, error: Exception) -> str:
+    """A database of the home's own goes with its `outdial up`."""
+    if settings.database_url is None and not is_up(settings.home):
+        return f"no `outdial up` runs on {settings.home.resolve()}"
+    return f"PostgreSQL does not answer ({type(error).__name__})"
 
 
 def _with_running_stores(settings: Settings) -> Settings:

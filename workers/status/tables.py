@@ -30,8 +30,8 @@ def tables(seen: Overview) -> RenderableType:
     )
 
 
-def away(error: Exception) -> RenderableType:
-    return Text(f"PostgreSQL does not answer ({type(error).__name__}); waiting for it", "bold red")
+def away(why: str) -> RenderableType:
+    return Text(f"{why}; waiting for it", "bold red")
 
 
 def _head(seen: Overview) -> RenderableType:

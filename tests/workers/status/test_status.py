@@ -19,13 +19,15 @@ from domain.errors import ConfigurationError
 from infra.db import lease
 from infra.db import status as standing
 from infra.db.engine import create_engine
+from infra.embedded.home import held
+from infra.embedded.stores import UP_LOCK
 from infra.settings import Settings, load_settings
 from tests import builders
 from tests.builders import insert_contacts, phone, scene
 from tests.conftest import Run
 from tests.rows import amend, claimed
 from workers.status.overview import ConnectionLine, Overview, overview
-from workers.status.show import status
+from workers.status.show import status, why_away
 from workers.status.tables import tables
 
 
@@ -212,6 +214,22 @@ def test_a_home_where_nothing_runs_is_told_and_left_as_it_was(tmp_path: Path) ->
         status(load_settings(home=tmp_path / "home"), watch=False)
 
     assert not (tmp_path / "home").exists()
+
+
+def test_while_watching_an_up_that_was_killed_is_told(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path)
+    (tmp_path / UP_LOCK).touch()
+
+    with held(tmp_path / UP_LOCK):
+        while_up = why_away(settings, FileNotFoundError())
+    killed = why_away(settings, FileNotFoundError())
+
+    assert while_up == "PostgreSQL does not answer (FileNotFoundError)"
+    assert killed == f"no `outdial up` runs on {tmp_path}"
+
+
+def test_while_watching_a_database_by_url_is_told_as_such(settings: Settings) -> None:
+    assert why_away(settings, ConnectionRefusedError()) == "PostgreSQL does not answer (ConnectionRefusedError)"
 
 
 def closed_now() -> dict[str, object]:
