@@ -77,7 +77,8 @@ def open_csv(head: bytes, *, is_whole: bool, max_columns: int) -> Opening:
     lines = _lines(head[start:], ends_file=is_whole)
     blank = next((index for index, line in enumerate(lines) if line.strip(b"\r\n")), len(lines))
     if blank == len(lines):
-        raise UnreadableError("the file has no header line in its first 64 KiB", "let its first line name the columns")
+        what = "the file is empty" if is_whole else "the file has no header line in its first 64 KiB"
+        raise UnreadableError(what, "let its first line name the columns")
     header, delimiter, used = _header(lines[blank:])
     if len(header) > max_columns:
         raise UnreadableError(f"the header has {len(header)} columns; at most {max_columns} are read", "leave some out")

@@ -55,7 +55,7 @@ def after_action(action: Action, standing: Standing, now: datetime) -> Status:
         allowed, would = TRANSITIONS[action]
         raise ConflictError(
             f"cannot {action} a campaign that is {standing.status}: only {_listed(allowed)} can become {would}",
-            f"its status is {standing.status}",
+            _way_out(action, standing.status),
         )
     if target is standing.status or action not in {Action.RESUME, Action.START}:
         return target
@@ -66,6 +66,12 @@ def after_action(action: Action, standing: Standing, now: datetime) -> Status:
             "move end_timestamp first",
         )
     return _begun(action, standing, now)
+
+
+def _way_out(action: Action, status: Status) -> str:
+    if status in FINAL:
+        return "that is final: make a new campaign"
+    return "start it first" if action in {Action.PAUSE, Action.RESUME} else "wait for its start, or pause it first"
 
 
 def _begun(action: Action, standing: Standing, now: datetime) -> Status:

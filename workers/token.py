@@ -49,7 +49,7 @@ def _check(wanted: Wanted) -> None:
     try:
         known_zone(wanted.timezone or "UTC")
     except ValueError as error:
-        raise InvalidError(str(error), "--timezone", (Detail("timezone", str(error)),)) from None
+        raise InvalidError(str(error), "correct --timezone", (Detail("timezone", str(error)),)) from None
 
 
 def _scopes(given: str | None) -> str:
