@@ -77,7 +77,11 @@ def open_csv(head: bytes, *, is_whole: bool, max_columns: int) -> Opening:
     lines = _lines(head[start:], ends_file=is_whole)
     blank = next((index for index, line in enumerate(lines) if line.strip(b"\r\n")), len(lines))
     if blank == len(lines):
-        what = "the file is empty" if is_whole else "the file has no header line in its first 64 KiB"
+        what = (
+            "the file is empty: it has no header line"
+            if is_whole
+            else "the file has no header line in its first 64 KiB"
+        )
         raise UnreadableError(what, "let its first line name the columns")
     header, delimiter, used = _header(lines[blank:])
     if len(header) > max_columns:
