@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from infra.settings import load_settings
+from tests.builders import ENCRYPTION_KEY, JWT_SECRET
 from workers.up.ports import trouble_with
 from workers.up.processes import Shape, commands, environment_of, metrics_ports, metrics_urls
 
@@ -187,8 +188,8 @@ def test_processes_find_the_stores_and_the_secrets_in_their_environment(tmp_path
         port=8123,
         database_url="postgresql:///one",
         redis_url="redis:///",
-        jwt_secret="s",
-        encryption_key="k",
+        jwt_secret=JWT_SECRET,
+        encryption_key=ENCRYPTION_KEY,
     )
 
     environment = environment_of(settings)
@@ -200,7 +201,11 @@ def test_processes_find_the_stores_and_the_secrets_in_their_environment(tmp_path
 
 def test_each_process_has_a_log_of_its_own(tmp_path: Path) -> None:
     settings = load_settings(
-        home=tmp_path, database_url="postgresql:///", redis_url="redis:///", jwt_secret="s", encryption_key="k"
+        home=tmp_path,
+        database_url="postgresql:///",
+        redis_url="redis:///",
+        jwt_secret=JWT_SECRET,
+        encryption_key=ENCRYPTION_KEY,
     )
 
     shape = Shape(dialers=2, workers=1)
