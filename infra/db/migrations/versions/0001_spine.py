@@ -4,7 +4,7 @@ The constraints carry the invariants: one contact per campaign and phone number,
 number) among those that are not void, one open attempt per (organization, phone number).
 """
 
-from alembic import op
+from infra.db.migrations.script import execute
 
 revision = "0001"
 down_revision = None
@@ -278,18 +278,5 @@ CREATE TRIGGER attempts_counted_when_moved AFTER UPDATE ON attempts
 
 
 def upgrade() -> None:
-    for script in (TABLES, COUNTS):
-        for statement in _statements(script):
-            op.execute(statement)
-
-
-def _statements(script: str) -> list[str]:
-    """The statements of a script, split where a line ends with `;` outside a function's body (asyncpg takes one)."""
-    statements, lines, inside = [], [], False
-    for line in script.splitlines():
-        lines.append(line)
-        inside ^= line.count("$$") % 2 == 1
-        if line.endswith(";") and not inside:
-            statements.append("\n".join(lines))
-            lines = []
-    return statements
+    execute(TABLES)
+    execute(COUNTS)

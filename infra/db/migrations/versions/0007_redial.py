@@ -1,0 +1,10 @@
+"""Cohorts made from the contacts of another campaign."""
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
