@@ -32,8 +32,11 @@ class CohortStatus(StrEnum):
 
 
 class SourceType(StrEnum):
+    """Where a cohort's contacts come from: a file, a body, or another campaign."""
+
     CSV = "csv"
     JSON = "json"
+    REDIAL = "redial"
 
 
 class UnreadableError(InvalidError):

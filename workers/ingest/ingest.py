@@ -28,6 +28,7 @@ from domain.cohort_row import Draft, Rejection, Rules, judge, refusals, repeats
 from infra.db.ingest import Progress, Work, add_contacts, add_rejected, advance, begin, finish, lock, read_file
 from infra.metrics import Metrics
 from infra.settings import Settings
+from workers.ingest.redial import take_page
 
 logger = structlog.get_logger()
 
@@ -67,6 +68,8 @@ async def step(database: AsyncEngine, limits: Limits, metrics: Metrics, cohort_i
         work = await lock(connection, cohort_id)
         if work is None:
             return False
+        if work.source_type is SourceType.REDIAL:
+            return await take_page(connection, metrics, work)
         try:
             if work.layout is None:
                 return await _open(connection, limits, work)

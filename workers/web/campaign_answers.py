@@ -42,6 +42,12 @@ class Sized(Summary):
     capacity: CapacityAnswer
 
 
+class Redialled(Sized):
+    """`cohort_id` is the cohort that a worker fills."""
+
+    cohort_id: int
+
+
 class CountsAnswer(Answer):
     """Every state and every outcome, those without any as 0; attempts of all runs, `open` while they have none."""
 
@@ -73,6 +79,10 @@ def summary(campaign: Campaign) -> Summary:
 
 def sized(campaign: Campaign, contacts: int, now: datetime) -> Sized:
     return Sized(**_summary(campaign), capacity=_capacity(campaign, contacts, now))
+
+
+def redialled(campaign: Campaign, cohort_id: int, now: datetime) -> Redialled:
+    return Redialled(**_summary(campaign), capacity=_capacity(campaign, 0, now), cohort_id=cohort_id)
 
 
 def whole(campaign: Campaign, counts: Counts, now: datetime) -> Whole:

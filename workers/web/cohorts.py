@@ -147,7 +147,8 @@ async def _hint(runtime: Runtime, answered: Response) -> None:
 
 
 def _has(cohort: Cohort, file_type: FileType) -> bool:
-    return {REJECTED: cohort.rejected_records > 0, "cohort_transformation": cohort.has_mapping}.get(file_type, True)
+    has_file = cohort.source_type is not SourceType.REDIAL
+    return {REJECTED: cohort.rejected_records > 0, "cohort_transformation": cohort.has_mapping}.get(file_type, has_file)
 
 
 def _media(cohort: Cohort, file_type: FileType) -> stored_file.Media:

@@ -15,6 +15,8 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("PUT", "/api/campaigns/{campaign}/status", {"action": "cancel"}),
     ("PUT", "/api/campaigns/{campaign}/rate", {"attempts_per_second": 1}),
     ("POST", "/api/campaigns/{campaign}/start", None),
+    ("POST", "/api/campaigns/{campaign}/duplicate", {}),
+    ("POST", "/api/campaigns/{campaign}/redial", {"outcomes": ["busy"]}),
     ("GET", "/api/campaigns/{campaign}/attempts", None),
     ("GET", "/api/campaigns/{campaign}/contacts", None),
     ("GET", "/api/campaigns/{campaign}/cohorts", None),

@@ -1,0 +1,118 @@
+"""Copies of campaigns: without anybody (duplicate), or for those whom the original did not reach (redial).
+
+A contact is chosen by how its run went for it: by the outcome of its latest attempt, or by its state. One that must
+not be called, or still has attempts of its own to come, is chosen too and rejected by name, so that nobody is missing
+without a reason.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from domain.allowed_schedule import AllowedSchedule
+from domain.campaign import AppConfig, CampaignSpec, Status
+from domain.cohort_row import OPTED_OUT, Draft, Rejection
+from domain.contact import ContactState
+from domain.outcome import Outcome
+from domain.shown import shown_state
+from domain.spec import Spec
+from domain.validation import invalid
+
+STOPPED = "stopped"
+STILL_OPEN = "still_open"
+LONGEST_NAME = 200
+COLUMNS = ("contact_id", "phone_number", "user_identifier", "timezone", "variables")
+
+RedialledOutcome = Literal[
+    "completed", "short_duration", "busy", "no_answer", "failed", "provider_error", "internal_error", "sent"
+]
+RedialledState = Literal["done", "exhausted", "expired", "cancelled"]
+
+_REFUSED: dict[ContactState, str] = {
+    ContactState.OPTED_OUT: OPTED_OUT,
+    ContactState.REMOVED: STOPPED,
+    ContactState.READY: STILL_OPEN,
+    ContactState.DIALING: STILL_OPEN,
+}
+
+
+class CampaignCopy(Spec):
+    """The body of `POST …/duplicate`: what the copy has of its own. All else but the dates is the original's."""
+
+    name: str | None = None
+    description: str | None = None
+    app_config: AppConfig | None = None
+    allowed_schedule: AllowedSchedule | None = None
+    end_when_exhausted: bool | None = None
+
+
+class Redial(CampaignCopy):
+    """The body of `POST …/redial`: whom to call again. Who is chosen by an outcome or by a state is chosen."""
+
+    outcomes: Annotated[tuple[RedialledOutcome, ...], Field(max_length=8, strict=False)] = ()
+    states: Annotated[tuple[RedialledState, ...], Field(max_length=4, strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if not self.outcomes and not self.states:
+            raise ValueError("say whom to call again: give outcomes, states or both")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Whom a redial takes from the run of a campaign, which stands at this status."""
+
+    outcomes: frozenset[Outcome]
+    states: frozenset[ContactState]
+    status: Status
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A contact of the original campaign, with the latest outcome of the run. `variables` is its JSON text."""
+
+    contact_id: int
+    phone: str
+    user_identifier: str | None
+    timezone: str | None
+    variables: str
+    state: ContactState
+    run: int
+    outcome: Outcome | None
+
+
+def copied(spec: CampaignSpec, copy: CampaignCopy, ending: str) -> CampaignSpec:
+    """The spec of a copy: a draft, because it has no dates. InvalidError when what is its own does not fit."""
+    own = {name: getattr(copy, name) for name in CampaignCopy.model_fields if name in copy.model_fields_set}
+    fresh = {"name": f"{spec.name[: LONGEST_NAME - len(ending)]}{ending}"}
+    try:
+        return CampaignSpec.model_validate(
+            {**dict(spec), "start_timestamp": None, "end_timestamp": None, **fresh, **own}
+        )
+    except ValidationError as error:
+        raise invalid(error, own) from None
+
+
+def chosen(found: Iterable[Found], choice: Choice, after_line: int) -> list[Draft | Rejection]:
+    """The contacts that are chosen, numbered on from a line: each to be called again, or with why it is not."""
+    matching = [one for one in found if one.outcome in choice.outcomes or _shown(one, choice) in choice.states]
+    return [_judged(one, _shown(one, choice), line) for line, one in enumerate(matching, after_line + 1)]
+
+
+def cells(one: Found) -> list[str]:
+    """The contact as a row of `COLUMNS`."""
+    return [str(one.contact_id), one.phone, one.user_identifier or "", one.timezone or "", one.variables]
+
+
+def _shown(one: Found, choice: Choice) -> ContactState:
+    return shown_state(one.state, choice.status, of_this_run=one.run >= choice.run)
+
+
+def _judged(one: Found, state: ContactState, line: int) -> Draft | Rejection:
+    if state in _REFUSED:
+        return Rejection(line, _REFUSED[state], cells(one))
+    return Draft(line, one.phone, one.user_identifier, one.timezone, one.variables)
