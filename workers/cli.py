@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from domain.errors import OutdialError
+from workers.org import org
 from workers.simulator.command import simulate
 
 Home = Annotated[Path | None, typer.Option(help="The folder of this installation.  [default: .outdial]")]
@@ -38,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("simulator")(simulate)
+app.add_typer(org, name="org")
 
 
 @app.command()

@@ -2,22 +2,21 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jwt
-from rphonenumbers import SUPPORTED_REGIONS
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.allowed_schedule import known_zone
 from domain.errors import Detail, InvalidError, NotFoundError
+from domain.organization import LONGEST_NAME, known_region
 from infra.db.engine import create_engine
 from infra.db.organizations import Wanted, organization_named, save_organization
 from infra.settings import Settings
 from workers.installation import with_secrets, with_stores
 from workers.runtime import required
 from workers.web.auth import ALGORITHM, Scope
-
-LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +43,17 @@ def issue(settings: Settings, wanted: Wanted, grant: Grant, *, create: bool) -> 
 def _check(wanted: Wanted) -> None:
     if not 1 <= len(wanted.name) <= LONGEST_NAME:
         raise InvalidError(f"the name has {len(wanted.name)} characters", f"give --org 1 to {LONGEST_NAME}")
-    if wanted.default_region is not None and wanted.default_region not in SUPPORTED_REGIONS:
-        raise InvalidError(f"'{wanted.default_region}' is not a region", "give --region two capital letters, like US")
+    _refuse_unknown("region", known_region, wanted.default_region)
+    _refuse_unknown("timezone", known_zone, wanted.timezone)
+
+
+def _refuse_unknown(option: str, known: Callable[[str], str], value: str | None) -> None:
+    if value is None:
+        return
     try:
-        known_zone(wanted.timezone or "UTC")
+        known(value)
     except ValueError as error:
-        raise InvalidError(str(error), "correct --timezone", (Detail("timezone", str(error)),)) from None
+        raise InvalidError(str(error), f"correct --{option}", (Detail(option, str(error)),)) from None
 
 
 def _scopes(given: str | None) -> str:

@@ -22,6 +22,7 @@ from workers.web import (
     errors,
     health,
     opt_outs,
+    organization,
 )
 from workers.web.boundary import Boundary
 from workers.web.callbacks import Record
@@ -37,6 +38,7 @@ ROUTERS = (
     attempts.router,
     connections.router,
     opt_outs.router,
+    organization.router,
 )
 GRACE_SECONDS = 8
 BACKLOG = 2048

@@ -33,6 +33,7 @@ def test_every_path_is_described(api: Api) -> None:
         "/api/connections/{connection_id}/test",
         "/api/opt-outs",
         "/api/opt-outs/remove",
+        "/api/organization",
         "/api/callbacks/{connection_id}",
         "/api/health",
     } == paths

@@ -1,0 +1,43 @@
+"""What an organization decides for all its campaigns, and how it is changed."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from rphonenumbers import SUPPORTED_REGIONS
+
+from domain.allowed_schedule import ZoneName
+from domain.spec import Spec
+
+MOST = 2**31 - 1
+LONGEST_NAME = 200
+LONGEST_PROTECTION_DAYS = 3650
+LONGEST_RETENTION_DAYS = 36_500
+LONGEST_CAP_HOURS = 8760
+
+
+def known_region(name: str) -> str:
+    """The name itself; ValueError unless phone numbers are known for this region."""
+    if name not in SUPPORTED_REGIONS:
+        raise ValueError(f"'{name}' is not a region; write it as two capital letters, like US")
+    return name
+
+
+class AttemptCap(Spec):
+    """At most `count` attempts to a number within any `hours` hours, over all campaigns."""
+
+    count: Annotated[int, Field(ge=1, le=10_000)]
+    hours: Annotated[int, Field(ge=1, le=LONGEST_CAP_HOURS)]
+
+
+class OrganizationEdit(Spec):
+    """The body of `PATCH /api/organization`: what is absent stays. The defaults are those of a new organization.
+
+    Null: no default region (international numbers only), no daily quota, no cap, kept for ever.
+    """
+
+    timezone: ZoneName = "UTC"
+    default_region: Annotated[str, AfterValidator(known_region)] | None = None
+    daily_sms_quota: Annotated[int, Field(ge=0, le=MOST)] | None = None
+    contact_protection_days: Annotated[int, Field(ge=0, le=LONGEST_PROTECTION_DAYS)] = 0
+    max_attempts_per_number: AttemptCap | None = None
+    retention_days: Annotated[int, Field(ge=1, le=LONGEST_RETENTION_DAYS)] | None = None
