@@ -3,25 +3,23 @@
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
-from itertools import count
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pytest
 import redis
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.db.engine import autocommit, create_engine, migrate
 from infra.embedded.stores import Stores, started
 from infra.settings import Settings, load_settings
 from tests.builders import ENCRYPTION_KEY, JWT_SECRET
+from tests.emptied import Emptied
 
 T = TypeVar("T")
 TEMPLATE = "template_outdial"
-_numbers = count(1)
 
 
 class Run(Protocol):
@@ -46,15 +44,17 @@ def template(stores: Stores) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def emptied(stores: Stores, template: str) -> Iterator[Emptied]:  # noqa: ARG001 - it must have been made
+    """The one database that the tests of a session use in turn."""
+    with closing(Emptied(stores.database_url, TEMPLATE)) as database:
+        yield database
+
+
 @pytest.fixture
-def database_url(stores: Stores, template: str) -> Iterator[str]:  # noqa: ARG001 - it must have been made
-    """A fresh database with the newest schema and no rows."""
-    name = f"test_{next(_numbers)}"
-    _administer(stores, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield _named(stores, name)
-    # PostgreSQL may be vacuuming it on its own behalf, and lets nobody else stop that; it goes with the session then.
-    with suppress(ProgrammingError):
-        _administer(stores, f"DROP DATABASE {name} WITH (FORCE)")
+def database_url(stores: Stores, emptied: Emptied) -> str:
+    """A database with the newest schema, as the migrations leave it."""
+    return _named(stores, emptied.fresh())
 
 
 @pytest.fixture

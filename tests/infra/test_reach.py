@@ -50,7 +50,7 @@ def test_a_redis_that_does_not_answer_is_told_by_host_and_port() -> None:
 
 def test_a_database_that_is_not_there_on_a_server_that_answers_is_told_as_such(database_url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"does not let us in \(InvalidCatalogNameError\)"):
-        asyncio.run(refuse_unreachable_database(database_url.replace("/test_", "/missing_")))
+        asyncio.run(refuse_unreachable_database(database_url.replace("/outdial_test", "/missing_")))
 
 
 @pytest.mark.parametrize(
