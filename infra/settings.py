@@ -40,6 +40,7 @@ def _encryption_key(secret: SecretStr) -> SecretStr:
     return secret
 
 
+JwtSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_listed), Field(min_length=1)]
 
@@ -53,7 +54,15 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     redis_url: SecretStr | None = None
 
-    jwt_secret: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
+    jwt_algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
+    jwt_secret: JwtSecret | None = None
+    jwt_previous_secret: JwtSecret | None = None
+    jwks_file: Path | None = None
+    jwks_url: str | None = None
+    jwks_seconds: Positive = 300.0
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    requests_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 100.0
     encryption_key: Annotated[SecretStr, AfterValidator(_encryption_key)] | None = None
 
     host: str = "127.0.0.1"
@@ -97,11 +106,31 @@ def load_settings(**overrides: object) -> Settings:
     problems = list(_unknown(os.environ))
     try:
         settings = Settings(**overrides)  # type: ignore[arg-type]
+        problems += _contradictions(settings)
     except ValidationError as error:
         problems += [_problem(dict(one)) for one in error.errors(include_url=False)]
     if problems:
         raise ConfigurationError("; ".join(problems), "correct the environment and start again") from None
     return settings
+
+
+def _contradictions(settings: Settings) -> Iterable[str]:
+    """Settings that are right one by one and wrong together: tokens are verified with secrets or with public keys."""
+    algorithm = f"{PREFIX}JWT_ALGORITHM is {settings.jwt_algorithm}"
+    secrets, keys = _set(settings, "jwt_secret", "jwt_previous_secret"), _set(settings, "jwks_file", "jwks_url")
+    if settings.jwt_algorithm == "HS256":
+        yield from (f"{name} is set, but {algorithm}; set that to RS256 or ES256" for name in keys)
+        return
+    yield from (f"{name} is set, but {algorithm}; leave the secret out" for name in secrets)
+    if len(keys) != 1:
+        yield f"{algorithm}, so it needs either {PREFIX}JWKS_FILE or {PREFIX}JWKS_URL; {len(keys)} are set"
+    allowed = ("https://", "http://") if settings.allow_private_urls else ("https://",)
+    if settings.jwks_url is not None and not settings.jwks_url.startswith(allowed):
+        yield f"{PREFIX}JWKS_URL is no https URL, so that anybody on the way could change the keys"
+
+
+def _set(settings: Settings, *names: str) -> list[str]:
+    return [PREFIX + name.upper() for name in names if getattr(settings, name) is not None]
 
 
 def _problem(error: Mapping[str, Any]) -> str:

@@ -33,11 +33,12 @@ def with_stores(settings: Settings) -> Iterator[Settings]:
 
 
 def with_secrets(settings: Settings) -> Settings:
-    """Settings with the home's secrets where the environment has none."""
+    """Settings with the home's secrets where the environment has none and one is of use."""
     own = secrets.installed(prepare(settings.home))
+    own_jwt_secret = own.jwt_secret if settings.jwt_algorithm == "HS256" else None
     return settings.model_copy(
         update={
-            "jwt_secret": settings.jwt_secret or own.jwt_secret,
+            "jwt_secret": settings.jwt_secret or own_jwt_secret,
             "encryption_key": settings.encryption_key or own.encryption_key,
         }
     )

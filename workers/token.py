@@ -9,14 +9,14 @@ import jwt
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.allowed_schedule import known_zone
-from domain.errors import Detail, InvalidError, NotFoundError
+from domain.errors import ConfigurationError, Detail, InvalidError, NotFoundError
 from domain.organization import LONGEST_NAME, known_region
 from infra.db.engine import create_engine
 from infra.db.organizations import Wanted, organization_named, save_organization
 from infra.settings import Settings
 from workers.installation import with_secrets, with_stores
 from workers.runtime import required
-from workers.web.auth import ALGORITHM, Scope
+from workers.web.auth import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def issue(settings: Settings, wanted: Wanted, grant: Grant, *, create: bool) -> 
         url = required(complete.database_url, "OUTDIAL_DATABASE_URL")
         organization_id = asyncio.run(_organization(url, wanted, create=create))
     claims = {"sub": grant.user, "org": organization_id, "exp": int(time.time() + grant.hours * 3600), "scope": scopes}
-    return jwt.encode(claims, secret, algorithm=ALGORITHM)
+    return jwt.encode(claims, secret, algorithm=settings.jwt_algorithm)
 
 
 def _check(wanted: Wanted) -> None:
@@ -65,6 +65,11 @@ def _scopes(given: str | None) -> str:
 
 def _secret(settings: Settings) -> str:
     """The secret that the web checks tokens with; a home of its own has one, a shared database wants it set."""
+    if settings.jwt_algorithm != "HS256":
+        raise ConfigurationError(
+            f"OUTDIAL_JWT_ALGORITHM is {settings.jwt_algorithm}: tokens are signed by whoever holds the private key",
+            "get one from there, with the claims sub, org, exp and scope",
+        )
     if settings.database_url is None or (settings.home / "secrets.json").exists():
         settings = with_secrets(settings)
     return required(settings.jwt_secret, "OUTDIAL_JWT_SECRET")

@@ -52,3 +52,48 @@ def test_all_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     with pytest.raises(ConfigurationError, match=r"OUTDIAL_PORT.*OUTDIAL_TICK_MS"):
         load_settings()
+
+
+SECRET = "a secret of more than thirty-two characters"
+CONTRADICTIONS = [
+    pytest.param({"JWKS_FILE": "keys.json"}, "OUTDIAL_JWKS_FILE is set, but OUTDIAL_JWT_ALGORITHM is HS256", id="keys"),
+    pytest.param({"JWT_ALGORITHM": "RS256"}, "it needs either OUTDIAL_JWKS_FILE or OUTDIAL_JWKS_URL", id="no keys"),
+    pytest.param({"JWT_ALGORITHM": "none"}, "OUTDIAL_JWT_ALGORITHM is 'none'", id="no algorithm"),
+    pytest.param(
+        {"JWT_ALGORITHM": "ES256", "JWKS_FILE": "keys.json", "JWKS_URL": "https://id.example"}, "2 are set", id="both"
+    ),
+    pytest.param(
+        {"JWT_ALGORITHM": "ES256", "JWKS_FILE": "keys.json", "JWT_SECRET": SECRET},
+        "leave the secret out",
+        id="a secret",
+    ),
+    pytest.param({"JWT_ALGORITHM": "RS256", "JWKS_URL": "http://id.example"}, "is no https URL", id="open to all"),
+    pytest.param({"JWT_ALGORITHM": "RS256", "JWKS_URL": "file:///keys"}, "is no https URL", id="a file as a URL"),
+    pytest.param({"REQUESTS_PER_SECOND": "-1"}, "OUTDIAL_REQUESTS_PER_SECOND is '-1'", id="a rate below nothing"),
+]
+
+
+@pytest.mark.parametrize(("values", "told"), CONTRADICTIONS)
+def test_settings_that_contradict_each_other_stop_the_process(
+    values: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"OUTDIAL_{name}", value)
+
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings()
+
+    assert told in refused.value.message
+    assert SECRET not in refused.value.message
+
+
+def test_two_secrets_or_one_source_of_keys_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTDIAL_JWT_SECRET", SECRET)
+    monkeypatch.setenv("OUTDIAL_JWT_PREVIOUS_SECRET", SECRET[::-1])
+    rotating = load_settings()
+    monkeypatch.delenv("OUTDIAL_JWT_SECRET")
+    monkeypatch.delenv("OUTDIAL_JWT_PREVIOUS_SECRET")
+
+    published = load_settings(jwt_algorithm="ES256", jwks_url="https://id.example/keys")
+
+    assert (rotating.jwt_algorithm, published.jwt_algorithm) == ("HS256", "ES256")

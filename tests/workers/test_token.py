@@ -89,6 +89,13 @@ def test_a_database_of_others_wants_the_secret_that_its_web_uses(database_url: s
         issue(foreign, Wanted("Acme"), Grant("ana"), create=True)
 
 
+def test_where_others_sign_the_way_to_a_token_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="OUTDIAL_JWT_ALGORITHM is RS256"):
+        issue(
+            load_settings(jwt_algorithm="RS256", jwks_url="https://id.example"), Wanted("Acme"), Grant("a"), create=True
+        )
+
+
 def test_the_command_prints_the_token_and_nothing_else(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     use(settings, monkeypatch)
 

@@ -66,11 +66,12 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "port": str(settings.port),
         "database_url": required(settings.database_url, "OUTDIAL_DATABASE_URL"),
         "redis_url": required(settings.redis_url, "OUTDIAL_REDIS_URL"),
-        "jwt_secret": required(settings.jwt_secret, "OUTDIAL_JWT_SECRET"),
         "encryption_key": required(settings.encryption_key, "OUTDIAL_ENCRYPTION_KEY"),
         "public_url": settings.public_url or local_url(settings.port),
         "allow_private_urls": str(settings.allow_private_urls),
     }
+    if settings.jwt_secret is not None:
+        values["jwt_secret"] = settings.jwt_secret.get_secret_value()
     return {PREFIX + name.upper(): value for name, value in values.items()}
 
 

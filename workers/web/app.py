@@ -26,6 +26,7 @@ from workers.web import (
 )
 from workers.web.boundary import Boundary
 from workers.web.callbacks import Record
+from workers.web.gate import Gate
 
 logger = structlog.get_logger()
 
@@ -55,6 +56,7 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.runtime = runtime
+    app.add_middleware(Gate, runtime=runtime)
     app.add_middleware(Boundary, most_upload_bytes=runtime.settings.max_upload_bytes)
     errors.install(app)
     docs.install(app)

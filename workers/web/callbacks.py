@@ -146,7 +146,9 @@ class Secrets:
 async def _verify(secrets: Secrets, connection_id: int, body: bytes, header: str) -> None:
     if connection_id > GREATEST_ID or not await secrets.signed(connection_id, body, header):
         raise UnauthenticatedError(
-            "the signature does not verify", f"sign the body as sent, within 300 s, in {SIGNATURE_HEADER}"
+            "the signature does not verify",
+            f"sign the body as sent, within 300 s, in {SIGNATURE_HEADER}",
+            SIGNATURE_HEADER,
         )
 
 

@@ -20,22 +20,35 @@ from starlette.routing import Match
 from domain.errors import ConflictError, Detail, InvalidError, NotFoundError, OutdialError, StaleError
 from domain.validation import details, refused
 from infra.db.engine import sqlstate
+from infra.jwks import KeysAwayError
 
 logger = structlog.get_logger()
 
 RETRY_AFTER_SECONDS = 2
+COME_BACK = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+REALM = 'Bearer realm="outdial"'
 
 
 class UnauthenticatedError(OutdialError):
-    """Nobody we know is asking. `challenge` is the WWW-Authenticate header."""
+    """Nobody we know is asking; `challenge` says how to prove oneself."""
 
     def __init__(self, message: str, way_out: str, challenge: str | None = None) -> None:
         super().__init__(message, way_out)
-        self.challenge = challenge
+        self.headers = {"WWW-Authenticate": challenge or REALM}
 
 
 class ForbiddenError(OutdialError):
-    pass
+    """The token is good, and does not reach as far as `scope`."""
+
+    def __init__(self, message: str, way_out: str, scope: str) -> None:
+        super().__init__(message, way_out)
+        self.headers = {"WWW-Authenticate": f'{REALM}, error="insufficient_scope", scope="{scope}"'}
+
+
+class TooManyRequestsError(OutdialError):
+    def __init__(self, per_second: float, retry_after: int) -> None:
+        super().__init__(f"more than {per_second:g} requests a second", f"try again in {retry_after} s")
+        self.headers = {"Retry-After": str(retry_after)}
 
 
 class MediaTypeError(OutdialError):
@@ -57,6 +70,8 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     ConflictError: HTTPStatus.CONFLICT,
     StaleError: HTTPStatus.PRECONDITION_FAILED,
     MediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
+    KeysAwayError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 # What the framework refuses, told in our words: (message, what to do).
 TOLD: dict[int, tuple[str, str]] = {
@@ -66,6 +81,7 @@ TOLD: dict[int, tuple[str, str]] = {
 }
 # Classes of SQLSTATE that pass by themselves: connection, resources, operator intervention, lock, deadlock.
 PASSING = ("08", "53", "57", "55P03", "40")
+STORE_ERRORS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 # Text that PostgreSQL cannot keep: the NUL character.
 UNSTORABLE = frozenset({"22021", "22P05"})
 
@@ -92,11 +108,17 @@ DESCRIBED: dict[int | str, dict[str, Any]] = {
 
 def install(app: FastAPI) -> None:
     """Answer every error of this application in the one body."""
-    app.add_exception_handler(OutdialError, _outdial)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
-    for store_error in (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        app.add_exception_handler(store_error, _store)
+    for kind in (OutdialError, *STORE_ERRORS):
+        app.add_exception_handler(kind, _told)
+
+
+def told(error: Exception) -> Response:
+    """The answer to an error that was raised before the framework took over."""
+    if isinstance(error, OutdialError):
+        return _known(error)
+    return _of_the_store(error) if isinstance(error, STORE_ERRORS) else crashed(error)
 
 
 def error_response(
@@ -124,7 +146,7 @@ def store_away() -> Response:
         HTTPStatus.SERVICE_UNAVAILABLE,
         "the database does not answer",
         f"try again in {RETRY_AFTER_SECONDS} s",
-        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+        headers=COME_BACK,
     )
 
 
@@ -137,13 +159,18 @@ def is_passing(error: Exception) -> bool:
     return sqlstate(error).startswith(PASSING)
 
 
-async def _outdial(_request: Request, error: Exception) -> Response:
+async def _told(_request: Request, error: Exception) -> Response:
+    return told(error)
+
+
+def _known(error: OutdialError) -> Response:
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
-    if status is None or not isinstance(error, OutdialError):
+    if status is None:
         return crashed(error)
     problems = error.details if isinstance(error, InvalidError) else ()
-    challenge = error.challenge if isinstance(error, UnauthenticatedError) else None
-    headers = {"WWW-Authenticate": challenge} if challenge else None
+    headers = dict(getattr(error, "headers", {}))
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers |= COME_BACK
     return error_response(status, error.message, error.way_out, problems, headers)
 
 
@@ -181,7 +208,7 @@ def _methods(request: Request) -> set[str]:
     }
 
 
-async def _store(_request: Request, error: Exception) -> Response:
+def _of_the_store(error: Exception) -> Response:
     if is_passing(error):
         logger.warning("store.away", error=type(error).__name__, sqlstate=sqlstate(error))
         return store_away()
