@@ -18,6 +18,7 @@ from workers.web import (
     campaigns,
     cohorts,
     connections,
+    directory,
     docs,
     errors,
     health,
@@ -38,6 +39,7 @@ ROUTERS = (
     cohorts.router,
     attempts.router,
     connections.router,
+    directory.router,
     opt_outs.router,
     organization.router,
 )

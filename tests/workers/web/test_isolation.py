@@ -1,10 +1,13 @@
 """Another organization's id answers exactly like one that does not exist, on every route."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.person import PersonSpec
+from infra.db.directory import create_person
 from tests import builders
 from tests.workers.web.asking import Api
 
@@ -27,6 +30,8 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("PATCH", "/api/connections/{connection}", {"name": "Mine"}),
     ("DELETE", "/api/connections/{connection}", None),
     ("POST", "/api/connections/{connection}/test", None),
+    ("GET", "/api/contacts/{person}", None),
+    ("PATCH", "/api/contacts/{person}", {"firstName": "Mine"}),
 ]
 
 
@@ -36,7 +41,10 @@ async def theirs(db: AsyncConnection) -> dict[str, int]:
     campaign_id = await builders.campaign(db, other, [connection_id], status="paused")
     cohort_id = await builders.cohort(db, campaign_id)
     await builders.insert_contacts(db, cohort_id, [builders.phone(0)])
-    return {"campaign": campaign_id, "connection": connection_id, "cohort": cohort_id}
+    person = await create_person(
+        db, other, builders.phone(0), PersonSpec(phoneNumber=builders.phone(0)), datetime.now(UTC)
+    )
+    return {"campaign": campaign_id, "connection": connection_id, "cohort": cohort_id, "person": person.id}
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ROUTES)
