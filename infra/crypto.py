@@ -1,7 +1,8 @@
-"""Secrets at rest, and the signature both ends of an `http` connection put on what they send."""
+"""Secrets at rest, the signature both ends of an `http` connection put on what they send, and hashes of numbers."""
 
 import hashlib
 import hmac
+from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken
 
@@ -48,6 +49,19 @@ def is_signed(secret: str, body: bytes, header: str, now: float) -> bool:
         return False
     genuine = hmac.compare_digest(_digest(secret, body, timestamp).encode(), given.encode())
     return genuine and abs(now - int(timestamp)) <= SIGNATURE_TOLERANCE_SECONDS
+
+
+def phone_hash(key: str, organization_id: int, phone: str) -> bytes:
+    """What is kept of a number that must be recognised and not known, of use in one organization only.
+
+    There are few enough numbers to try them all, so it is keyed, with a key that the installation's own yields.
+    """
+    return hmac.digest(_derived(key), f"{organization_id}:{phone}".encode(), "sha256")
+
+
+@lru_cache(maxsize=4)
+def _derived(key: str) -> bytes:
+    return hmac.digest(key.encode(), b"outdial: numbers of erased people", "sha256")
 
 
 def _digest(secret: str, body: bytes, timestamp: str) -> str:

@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.contact import ContactState
-from infra.db import upkeep
+from infra.db import opt_outs, upkeep
 from infra.db.upkeep import START, Place
 
 logger = structlog.get_logger()
@@ -16,16 +16,25 @@ KEEP_ANSWERS = timedelta(hours=24)
 
 
 async def tend(database: AsyncEngine, stop: asyncio.Event) -> None:
-    """One round: settle campaigns that are over, fold counts, forget old answers."""
+    """One round: settle opt-outs and campaigns that are over, fold counts, forget old answers."""
     async with database.begin() as connection:
         await upkeep.forget_answers(connection, KEEP_ANSWERS)
         over = await upkeep.unsettled(connection)
         scattered = await upkeep.worth_folding(connection)
+    await settle_opt_outs(database, stop)
     for campaign_id in scattered:
         async with database.begin() as connection:
             await upkeep.fold(connection, campaign_id)
     for campaign_id in over:
         await settle(database, campaign_id, stop)
+
+
+async def settle_opt_outs(database: AsyncEngine, stop: asyncio.Event) -> None:
+    """Take the contacts of opt-outs that came in lists off their campaigns."""
+    more = True
+    while more and not stop.is_set():
+        async with database.begin() as connection:
+            more = await opt_outs.settle_batch(connection)
 
 
 async def settle(database: AsyncEngine, campaign_id: int, stop: asyncio.Event) -> None:
