@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo up test check bench lock clean
+.PHONY: install demo up test check bench bench-ingest lock clean
 
 install: $(READY)
 
@@ -34,6 +34,9 @@ check: $(READY)
 
 bench: $(READY)
 	$(RUN)/python -m tests.bench
+
+bench-ingest: $(READY)
+	$(RUN)/python -m tests.bench.ingest
 
 lock:
 	$(PYTHON) -m venv $(VENV)

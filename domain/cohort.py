@@ -39,6 +39,13 @@ class SourceType(StrEnum):
     REDIAL = "redial"
 
 
+class Category(StrEnum):
+    """What a cohort's numbers are for: to be tried, or to be taken off the campaign and kept off."""
+
+    CONTACTS = "contacts"
+    STOP_FILE = "stop_file"
+
+
 class UnreadableError(InvalidError):
     """A whole upload fails: its file, or its mapping for this file, cannot be used. The message says why."""
 
@@ -75,6 +82,7 @@ class Users(Spec):
     """The body of `POST …/cohorts`."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
+    cohort_category: Annotated[Category, Field(strict=False)] = Category.CONTACTS
     users: Annotated[tuple[User, ...], Field(min_length=1, max_length=MOST_USERS, strict=False)]
 
 

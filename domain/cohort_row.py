@@ -19,6 +19,7 @@ MISSING_REQUIRED = "missing_required_column:"
 DUPLICATE_IN_FILE = "duplicate_in_file"
 DUPLICATE_IN_CAMPAIGN = "duplicate_in_campaign"
 OPTED_OUT = "opted_out"
+STOPPED = "stopped"
 
 
 class Draft(NamedTuple):

@@ -59,12 +59,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
+    """`stopped`: a stop file took its number off the campaign; a call that was going on then is its last."""
+
     id: int
     state: ContactState
     run: int
     attempts: int
     due_at: datetime | None
     waiting_for: str | None = None
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,9 @@ def follow(
 
 
 def _ready(contact: Contact, campaign: Campaign, due_at: datetime, waiting_for: str | None) -> Contact:
-    """Due again, unless the campaign is over or has gone on to another run."""
+    """Due again, unless its number was stopped, or the campaign is over or has gone on to another run."""
+    if contact.stopped:
+        return _settled(contact, ContactState.REMOVED)
     if campaign.status in FINAL or contact.run < campaign.run:
         return _settled(contact, AFTER_THE_END.get(campaign.status, ContactState.EXPIRED))
     return replace(contact, state=ContactState.READY, due_at=due_at, waiting_for=waiting_for)

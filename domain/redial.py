@@ -13,14 +13,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from domain.allowed_schedule import AllowedSchedule
 from domain.campaign import AppConfig, CampaignSpec, Status
-from domain.cohort_row import OPTED_OUT, Draft, Rejection
+from domain.cohort_row import OPTED_OUT, STOPPED, Draft, Rejection
 from domain.contact import ContactState
 from domain.outcome import Outcome
 from domain.shown import shown_state
 from domain.spec import Spec
 from domain.validation import invalid
 
-STOPPED = "stopped"
 STILL_OPEN = "still_open"
 LONGEST_NAME = 200
 COLUMNS = ("contact_id", "phone_number", "user_identifier", "timezone", "variables")

@@ -51,7 +51,8 @@ async def snapshot(url: str) -> AsyncIterator[AsyncConnection]:
 _COHORTS = text("""
     SELECT c.id, c.total_records, c.valid_records, c.rejected_records,
         (SELECT coalesce(sum(CAST(n AS bigint)), 0) FROM jsonb_each_text(c.rejected_by_reason) AS r(reason, n)),
-        coalesce(k.n, 0), coalesce(r.n, 0), c.status <> 'completed' OR c.cursor_bytes = c.file_bytes
+        coalesce(k.n, 0) + (SELECT count(*) FROM stopped_numbers s WHERE s.cohort_id = c.id), coalesce(r.n, 0),
+        c.status <> 'completed' OR c.cursor_bytes = c.file_bytes
     FROM cohorts c
     LEFT JOIN (SELECT cohort_id, count(*) AS n FROM contacts GROUP BY 1) AS k ON k.cohort_id = c.id
     LEFT JOIN (SELECT cohort_id, count(*) AS n FROM rejected_records WHERE reason <> '' GROUP BY 1) AS r

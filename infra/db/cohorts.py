@@ -13,7 +13,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.campaign import FINAL, Status
-from domain.cohort import CohortStatus, Layout, Mapping, SourceType
+from domain.cohort import Category, CohortStatus, Layout, Mapping, SourceType
 from domain.cohort_file import to_csv
 from domain.errors import ConflictError, NotFoundError
 
@@ -30,6 +30,7 @@ class Cohort:
     id: int
     campaign_id: int
     name: str
+    category: Category
     status: CohortStatus
     source_type: SourceType
     has_mapping: bool
@@ -43,15 +44,16 @@ class Cohort:
     completed_at: datetime | None
 
 
-_COLUMNS = """id, campaign_id, name, status, source_type, mapping IS NOT NULL AS has_mapping, total_records,
+_COLUMNS = """id, campaign_id, name, category, status, source_type, mapping IS NOT NULL AS has_mapping, total_records,
     valid_records, rejected_records, CAST(rejected_by_reason AS text) AS rejected_by_reason, error, created_by,
     created_at, completed_at"""
 _CAMPAIGN = "SELECT status FROM campaigns WHERE id = :campaign_id AND organization_id = :organization_id"
 _LOOK_AT_CAMPAIGN = text(_CAMPAIGN)
 _LOCK_CAMPAIGN = text(f"{_CAMPAIGN} FOR SHARE")
 _CREATE = text("""
-    INSERT INTO cohorts (organization_id, campaign_id, name, source_type, mapping, file_bytes, created_by)
-    VALUES (:organization_id, :campaign_id, :name, :source_type, CAST(:mapping AS jsonb), 0, :created_by) RETURNING id
+    INSERT INTO cohorts (organization_id, campaign_id, name, category, source_type, mapping, file_bytes, created_by)
+    VALUES (:organization_id, :campaign_id, :name, :category, :source_type, CAST(:mapping AS jsonb), 0, :created_by)
+    RETURNING id
 """)
 _PART = text("""
     INSERT INTO cohort_files (cohort_id, file_type, part, data) VALUES (:cohort_id, :file_type, :part, :data)
@@ -85,6 +87,7 @@ async def create_cohort(
     source_type: SourceType,
     mapping: Mapping | None,
     created_by: str,
+    category: Category = Category.CONTACTS,
     chunks: AsyncIterable[bytes],
 ) -> Cohort:
     """A cohort with its whole file, in the caller's transaction; send `ingest_cohort` after the commit.
@@ -100,7 +103,8 @@ async def create_cohort(
     campaign = {"campaign_id": campaign_id, "organization_id": organization_id}
     _refuse_final((await connection.execute(_LOOK_AT_CAMPAIGN, campaign)).scalar_one_or_none(), campaign_id)
     mapped = None if mapping is None else mapping.model_dump_json(exclude_unset=True)
-    values = {"name": name, "source_type": source_type, "mapping": mapped, "created_by": created_by}
+    values = {"name": name, "category": category, "source_type": source_type, "mapping": mapped}
+    values["created_by"] = created_by
     cohort_id = int((await connection.execute(_CREATE, campaign | values)).scalar_one())
     if mapped is not None:
         await _store_part(connection, cohort_id, MAPPING_FILE, 0, mapped.encode())
@@ -176,6 +180,7 @@ def _refuse_final(status: str | None, campaign_id: int) -> None:
 def _cohort(row: Row[tuple[object, ...]]) -> Cohort:
     values = row._asdict()
     return Cohort(**values | {
+        "category": Category(row.category),
         "status": CohortStatus(row.status),
         "source_type": SourceType(row.source_type),
         "rejected_by_reason": orjson.loads(row.rejected_by_reason),

@@ -15,8 +15,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.campaign import Status
-from domain.cohort import CohortStatus, Layout, Mapping, SourceType
-from domain.cohort_row import DUPLICATE_IN_CAMPAIGN, DUPLICATE_IN_FILE, OPTED_OUT, Draft, Rejection
+from domain.cohort import Category, CohortStatus, Layout, Mapping, SourceType
+from domain.cohort_row import DUPLICATE_IN_CAMPAIGN, DUPLICATE_IN_FILE, OPTED_OUT, STOPPED, Draft, Rejection
 from domain.contact import AFTER_THE_END, ContactState
 from infra.db.cohorts import FILE, PART_BYTES
 
@@ -31,6 +31,7 @@ class Work:
     campaign_status: Status
     run: int
     default_region: str | None
+    category: Category
     source_type: SourceType
     mapping: Mapping | None
     layout: Layout | None
@@ -55,7 +56,7 @@ _LOCK = text("""
     WITH mine AS MATERIALIZED (
         SELECT * FROM cohorts WHERE id = :id AND status = 'processing' FOR UPDATE SKIP LOCKED)
     SELECT mine.id, mine.organization_id, mine.campaign_id, campaigns.status AS campaign_status, campaigns.run,
-        organizations.default_region, mine.source_type, CAST(mine.mapping AS text) AS mapping,
+        organizations.default_region, mine.category, mine.source_type, CAST(mine.mapping AS text) AS mapping,
         CAST(mine.layout AS text) AS layout, mine.file_bytes, mine.cursor_bytes, mine.cursor_line,
         mine.total_records, CAST(mine.rejected_by_reason AS text) AS rejected_by_reason
     FROM mine JOIN campaigns ON campaigns.id = mine.campaign_id
@@ -77,15 +78,22 @@ _BEGIN = text("""
 """)
 # One file at a time adds to a campaign: contacts then get their ids and due_at in the order of the file's rows, and
 # two files with the same numbers in another order cannot wait for each other in a circle.
-_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtextextended('contacts of a campaign', :campaign_id))")
+# And a number is either here before a stop file is read, and removed by it, or finds itself stopped. Plans are made for
+# the chunk at hand, because one made for arrays of any length takes them to be short.
+_TAKE_TURNS = text("""
+    SELECT pg_advisory_xact_lock(hashtextextended('contacts of a campaign', :campaign_id)),
+        set_config('plan_cache_mode', 'force_custom_plan', true)
+""")
 _ADD = text("""
     WITH given AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:lines AS bigint[]), CAST(:phones AS text[]), CAST(:user_identifiers AS text[]),
             CAST(:timezones AS text[]), CAST(:variables AS text[]))
             AS row(line, phone, user_identifier, timezone, variables)),
     refused AS MATERIALIZED (
-        SELECT given.line, given.phone FROM given
-        JOIN opt_outs ON opt_outs.organization_id = :organization_id AND opt_outs.phone = given.phone),
+        SELECT given.line, given.phone, CASE WHEN o.phone IS NULL THEN :stopped ELSE :opted_out END AS reason
+        FROM given LEFT JOIN opt_outs o ON o.organization_id = :organization_id AND o.phone = given.phone
+            LEFT JOIN stopped_numbers s ON s.campaign_id = :campaign_id AND s.phone = given.phone
+        WHERE o.phone IS NOT NULL OR s.phone IS NOT NULL),
     added AS (
         INSERT INTO contacts (organization_id, campaign_id, cohort_id, phone, user_identifier, timezone, variables,
             state, run, due_at)
@@ -93,12 +101,37 @@ _ADD = text("""
             CAST(variables AS jsonb), :state, :run, CASE WHEN :state = 'ready' THEN clock_timestamp() END
         FROM given WHERE phone NOT IN (SELECT phone FROM refused) ORDER BY line
         ON CONFLICT (campaign_id, phone) DO NOTHING RETURNING phone)
-    SELECT given.line, CASE WHEN refused.line IS NOT NULL THEN :opted_out
+    SELECT given.line, CASE WHEN refused.line IS NOT NULL THEN refused.reason
         WHEN (SELECT cohort_id FROM contacts c WHERE c.campaign_id = :campaign_id AND c.phone = given.phone)
             = :cohort_id THEN :in_file
         ELSE :in_campaign END AS reason
     FROM given LEFT JOIN added USING (phone) LEFT JOIN refused USING (phone)
     WHERE added.phone IS NULL
+""")
+_STOP = text("""
+    WITH given AS MATERIALIZED (
+        SELECT * FROM unnest(CAST(:lines AS bigint[]), CAST(:phones AS text[])) AS row(line, phone)),
+    added AS (
+        INSERT INTO stopped_numbers (campaign_id, phone, cohort_id)
+        SELECT :campaign_id, phone, :cohort_id FROM given ORDER BY phone
+        ON CONFLICT (campaign_id, phone) DO NOTHING RETURNING phone)
+    SELECT given.line, CASE WHEN (
+            SELECT cohort_id FROM stopped_numbers s WHERE s.campaign_id = :campaign_id AND s.phone = given.phone)
+            IS DISTINCT FROM :cohort_id THEN :in_campaign ELSE :in_file END AS reason
+    FROM given LEFT JOIN added USING (phone)
+    WHERE added.phone IS NULL
+""")
+# Who is dialing finishes the call, and the recorder, which finds the row changed, does not have it tried again. Who was
+# final in an earlier run than the present one is ready, as everybody sees it.
+_TAKE_OFF = text("""
+    WITH theirs AS MATERIALIZED (
+        SELECT k.id FROM unnest(CAST(:phones AS text[])) AS row(phone)
+            JOIN contacts k ON k.campaign_id = :campaign_id AND k.phone = row.phone
+        WHERE NOT k.stopped ORDER BY k.id FOR UPDATE OF k)
+    UPDATE contacts k SET stopped = true, due_at = NULL, waiting_for = NULL,
+        state = CASE WHEN k.state = 'ready' OR (k.run < :run AND k.state NOT IN ('dialing', 'opted_out'))
+            THEN 'removed' ELSE k.state END
+    FROM theirs WHERE k.id = theirs.id
 """)
 _ADVANCE = text("""
     UPDATE cohorts SET cursor_bytes = cursor_bytes + :bytes_read, cursor_line = cursor_line + :lines_read,
@@ -114,6 +147,9 @@ _FINISH = text("""
 """)
 
 
+_DUPLICATES = {"in_file": DUPLICATE_IN_FILE, "in_campaign": DUPLICATE_IN_CAMPAIGN}
+
+
 async def lock(connection: AsyncConnection, cohort_id: int) -> Work | None:
     """The cohort, locked until the transaction ends; None when there is nothing to do or another worker does it."""
     row = (await connection.execute(_LOCK, {"id": cohort_id})).one_or_none()
@@ -121,6 +157,7 @@ async def lock(connection: AsyncConnection, cohort_id: int) -> Work | None:
         return None
     return Work(**row._asdict() | {
         "campaign_status": Status(row.campaign_status),
+        "category": Category(row.category),
         "source_type": SourceType(row.source_type),
         "mapping": row.mapping and Mapping.model_validate_json(row.mapping),
         "layout": row.layout and Layout.model_validate_json(row.layout),
@@ -168,8 +205,20 @@ async def add_contacts(connection: AsyncConnection, work: Work, drafts: Sequence
         "run": work.run,
         "state": AFTER_THE_END.get(work.campaign_status, ContactState.READY),
     }
-    reasons = {"opted_out": OPTED_OUT, "in_file": DUPLICATE_IN_FILE, "in_campaign": DUPLICATE_IN_CAMPAIGN}
-    rows = await connection.execute(_ADD, columns | {"variables": variables} | campaign | reasons)
+    reasons = {"opted_out": OPTED_OUT, "stopped": STOPPED}
+    rows = await connection.execute(_ADD, columns | {"variables": variables} | campaign | reasons | _DUPLICATES)
+    return {row.line: row.reason for row in rows}
+
+
+async def stop_numbers(connection: AsyncConnection, work: Work, drafts: Sequence[Draft]) -> dict[int, str]:
+    """Take numbers off the campaign and keep them off; the lines whose number was stopped before, with reasons."""
+    if not drafts:
+        return {}
+    await connection.execute(_TAKE_TURNS, {"campaign_id": work.campaign_id})
+    columns = {"lines": [draft.line for draft in drafts], "phones": [draft.phone for draft in drafts]}
+    campaign = {"campaign_id": work.campaign_id, "cohort_id": work.id}
+    rows = (await connection.execute(_STOP, columns | campaign | _DUPLICATES)).all()
+    await connection.execute(_TAKE_OFF, {"phones": columns["phones"], "campaign_id": work.campaign_id, "run": work.run})
     return {row.line: row.reason for row in rows}
 
 

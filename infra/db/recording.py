@@ -39,7 +39,7 @@ _LOCK_CAMPAIGNS = text("""
     SELECT id, status, run, epoch FROM campaigns WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR SHARE
 """)
 _LOCK_CONTACTS = text("""
-    SELECT id, state, run, attempts, due_at, waiting_for FROM contacts
+    SELECT id, state, run, attempts, due_at, waiting_for, stopped FROM contacts
     WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR UPDATE
 """)
 _LOCK_ATTEMPTS = text("""
@@ -63,7 +63,9 @@ async def lock(connection: AsyncConnection, attempt_ids: Iterable[int]) -> Locke
     states = {row.id: CampaignAt(row.id, Status(row.status), row.run, row.epoch) for row in campaigns}
     contacts = await connection.execute(_LOCK_CONTACTS, {"ids": sorted({row.contact_id for row in touched})})
     people = {
-        row.id: Contact(row.id, ContactState(row.state), row.run, row.attempts, row.due_at, row.waiting_for)
+        row.id: Contact(
+            row.id, ContactState(row.state), row.run, row.attempts, row.due_at, row.waiting_for, row.stopped
+        )
         for row in contacts
     }
     attempts = await connection.execute(_LOCK_ATTEMPTS, {"ids": ids})

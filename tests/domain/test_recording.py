@@ -587,3 +587,15 @@ def test_a_receipt_is_not_corrected_by_another() -> None:
     attempt = told(by_dialer("sent"), callback("delivered", 30), callback("undelivered", 31))
 
     assert attempt.outcome is Outcome.COMPLETED
+
+
+def test_a_stopped_contact_is_removed_where_it_would_have_been_tried_again() -> None:
+    dialing = replace(DIALING, stopped=True)
+
+    attempt, contact = lived([callback("busy", 20)], dialing)
+    _, given_back = lived([by_dialer(Outcome.VOID)], dialing)
+    _, reached = lived([callback("completed", 60, 40)], dialing)
+
+    assert (contact.state, contact.due_at, attempt.next_attempt_at) == (ContactState.REMOVED, None, None)
+    assert (given_back.state, given_back.attempts) == (ContactState.REMOVED, 0)
+    assert reached.state is ContactState.DONE

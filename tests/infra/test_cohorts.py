@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.cohort import CohortStatus, Mapping, SourceType
@@ -95,6 +96,23 @@ def test_cohorts_are_listed_by_pages_the_newest_first(run: Run) -> None:
     page, total = run(lambda db: cohorts(db, made.organization_id, made.campaign_id, offset=1, limit=2))
 
     assert (page, total) == ([stored[1], stored[0]], 4)
+
+
+def test_a_contact_belongs_to_a_cohort_of_its_campaign(run: Run) -> None:
+    made = run(scene)
+    stranger = text("""INSERT INTO contacts (organization_id, campaign_id, cohort_id, phone, due_at)
+        SELECT organization_id, campaign_id, :cohort_id, '+14155550199', now() FROM contacts LIMIT 1""")
+
+    with pytest.raises(IntegrityError, match="cohort"):
+        run(lambda db: db.execute(stranger, {"cohort_id": made.cohort_id + 1}))
+
+
+@pytest.mark.parametrize("phone", ["14155550199", "+04155550199", "+1415", "+1415555019x", "+14155550199123456"])
+def test_a_contact_has_a_number_in_e164(run: Run, phone: str) -> None:
+    run(scene)
+
+    with pytest.raises(IntegrityError, match="phone"):
+        run(lambda db: db.execute(text("UPDATE contacts SET phone = :phone"), {"phone": phone}))
 
 
 async def upload(db: AsyncConnection, made: Scene, file: bytes, mapping: Mapping | None = None) -> Cohort:

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from domain.cohort import USERS_LAYOUT, USERS_PLAN, Plan, SourceType, UnreadableError, plan
+from domain.cohort import USERS_LAYOUT, USERS_PLAN, Category, Plan, SourceType, UnreadableError, plan
 from domain.cohort_file import (
     HEAD_BYTES,
     LONGEST_RECORD_BYTES,
@@ -25,7 +25,18 @@ from domain.cohort_file import (
     read_json_lines,
 )
 from domain.cohort_row import Draft, Rejection, Rules, judge, refusals, repeats
-from infra.db.ingest import Progress, Work, add_contacts, add_rejected, advance, begin, finish, lock, read_file
+from infra.db.ingest import (
+    Progress,
+    Work,
+    add_contacts,
+    add_rejected,
+    advance,
+    begin,
+    finish,
+    lock,
+    read_file,
+    stop_numbers,
+)
 from infra.metrics import Metrics
 from infra.settings import Settings
 from workers.ingest.redial import take_page
@@ -134,7 +145,8 @@ async def _keep(connection: AsyncConnection, work: Work, page: Page, records: li
     judged = [judge(record, where, rules) for record in records]
     drafts = [one for one in judged if isinstance(one, Draft)]
     repeated = repeats(drafts)
-    refused = await add_contacts(connection, work, [draft for draft in drafts if draft.line not in repeated])
+    take = add_contacts if work.category is Category.CONTACTS else stop_numbers
+    refused = await take(connection, work, [draft for draft in drafts if draft.line not in repeated])
     rejections = [one for one in judged if isinstance(one, Rejection)] + refusals(refused, repeated, records)
     await add_rejected(connection, work.id, rejections)
     reasons = Counter(rejection.reason for rejection in rejections)

@@ -9,7 +9,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
-from domain.cohort import CohortStatus, SourceType, Users
+from domain.cohort import Category, CohortStatus, SourceType, Users
 from domain.errors import NotFoundError
 from domain.lifecycle import check_not_final
 from infra.db import campaigns, cohorts
@@ -48,9 +48,11 @@ class Result(Answer):
 
 
 class CohortAnswer(Accepted):
+    cohort_category: Category
     source_type: SourceType
     result: Result
     error: str | None
+    created_by: str
     completed_at: Millis | None
 
 
@@ -137,6 +139,7 @@ async def _store(
         source_type=source_type,
         mapping=sent.mapping,
         created_by=caller.user,
+        category=sent.category,
         chunks=sent.chunks(),
     )
     return Accepted.model_validate(cohort)
@@ -163,9 +166,11 @@ def _shown(cohort: Cohort) -> CohortAnswer:
         campaign_id=cohort.campaign_id,
         name=cohort.name,
         status=cohort.status,
+        cohort_category=cohort.category,
         source_type=cohort.source_type,
         result=Result.model_validate(cohort),
         error=cohort.error,
+        created_by=cohort.created_by,
         created_at=cohort.created_at,
         completed_at=cohort.completed_at,
     )

@@ -14,7 +14,7 @@ from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from domain.cohort import Mapping, Users
+from domain.cohort import Category, Mapping, Users
 from domain.errors import Detail
 from domain.validation import details, refused
 from workers.web.errors import MediaTypeError, TooLargeError
@@ -27,7 +27,8 @@ UNNAMED = "cohort"
 COHORT_FILE = "cohort_file"
 MAPPING_FIELD = "mapping"
 MAPPING_FILE = "cohort_transformation_file"
-FIELDS = frozenset({COHORT_FILE, "name", MAPPING_FIELD, MAPPING_FILE})
+CATEGORY = "cohort_category"
+FIELDS = frozenset({COHORT_FILE, "name", CATEGORY, MAPPING_FIELD, MAPPING_FILE})
 FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -39,6 +40,7 @@ FORM: dict[str, Any] = {
                     "properties": {
                         COHORT_FILE: {"type": "string", "format": "binary", "description": "CSV, UTF-8"},
                         "name": {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME},
+                        CATEGORY: {"type": "string", "enum": list(Category), "default": Category.CONTACTS},
                         MAPPING_FIELD: {"type": "string", "description": "JSON: which column is what"},
                         MAPPING_FILE: {"type": "string", "format": "binary", "description": "the same as a file"},
                     },
@@ -55,13 +57,14 @@ class Upload:
 
     file: BinaryIO
     name: str
+    category: Category
     mapping: Mapping | None
 
     @classmethod
     def of_users(cls, users: Users) -> "Upload":
         """Users as JSON lines."""
         lines = b"".join(user.model_dump_json(exclude_unset=True).encode() + b"\n" for user in users.users)
-        return cls(io.BytesIO(lines), users.name, None)
+        return cls(io.BytesIO(lines), users.name, users.cohort_category, None)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         self.file.seek(0)
@@ -74,7 +77,7 @@ class Upload:
         async for chunk in self.chunks():
             await asyncio.to_thread(digest.update, chunk)
         mapping = self.mapping.model_dump_json() if self.mapping else ""
-        return digest.digest() + orjson.dumps([self.name, mapping])
+        return digest.digest() + orjson.dumps([self.name, self.category, mapping])
 
 
 @asynccontextmanager
@@ -90,14 +93,14 @@ async def uploaded(request: Request, most_bytes: int) -> AsyncIterator[Upload]:
 async def _read(form: FormData, most_bytes: int) -> Upload:
     file = form.get(COHORT_FILE)
     mapping, problems = await _mapping(form)
-    problems = (*_unknown(form), *_name_problems(form), *problems)
+    problems = (*_unknown(form), *_name_problems(form), *_category_problems(form), *problems)
     if not isinstance(file, UploadFile):
         raise refused((Detail(COHORT_FILE, "is missing; send the CSV as a file"), *problems))
     if problems:
         raise refused(problems)
     if (file.size or 0) > most_bytes:
         raise TooLargeError(most_bytes)
-    return Upload(file.file, _name(form, file), mapping)
+    return Upload(file.file, _name(form, file), _category(form), mapping)
 
 
 def _unknown(form: FormData) -> list[Detail]:
@@ -111,6 +114,15 @@ def _name_problems(form: FormData) -> list[Detail]:
     if name is None or (isinstance(name, str) and 1 <= len(name.strip()) <= LONGEST_NAME):
         return []
     return [Detail("name", f"must be a text of 1 to {LONGEST_NAME} characters")]
+
+
+def _category(form: FormData) -> Category:
+    return Category(str(form.get(CATEGORY, Category.CONTACTS)))
+
+
+def _category_problems(form: FormData) -> list[Detail]:
+    given = form.get(CATEGORY, Category.CONTACTS)
+    return [] if given in list(Category) else [Detail(CATEGORY, f"must be one of {', '.join(Category)}")]
 
 
 def _name(form: FormData, file: UploadFile) -> str:

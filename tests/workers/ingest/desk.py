@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from domain.cohort import Mapping, SourceType
+from domain.cohort import Category, Mapping, SourceType
 from infra.db.cohorts import Cohort, cohort, create_cohort, rejected_rows
 from infra.metrics import Metrics, make_metrics
 from tests.builders import Scene
@@ -55,6 +55,7 @@ class Desk:
         mapping: dict[str, Any] | None = None,
         *,
         source_type: SourceType = SourceType.CSV,
+        category: Category = Category.CONTACTS,
     ) -> int:
         data = file.encode() if isinstance(file, str) else file
         return self.do(
@@ -66,9 +67,18 @@ class Desk:
                 source_type=source_type,
                 mapping=None if mapping is None else Mapping.model_validate(mapping),
                 created_by="ann",
+                category=category,
                 chunks=_pieces(data),
             )
         ).id
+
+    def stop(self, *phones: str) -> int:
+        """A stop file with these numbers."""
+        return self.upload("\n".join(["phone", *phones, ""]), category=Category.STOP_FILE)
+
+    def states(self) -> dict[str, str]:
+        """The state of every contact by its number."""
+        return {str(phone): str(state) for phone, state in self.execute("SELECT phone, state FROM contacts")}
 
     def read(self, cohort_id: int) -> Cohort:
         """Read to the end, as one worker would."""

@@ -85,7 +85,7 @@ def test_a_mapping_comes_as_a_field_or_as_a_file(api: Api, sent: dict[str, Any])
         ),
         ({"name": " "}, {"name"}),
         ({"name": "x" * 201}, {"name"}),
-        ({"cohort_category": "stop_file", "name": ""}, {"cohort_category", "name"}),
+        ({"cohort_category": "stops", "name": "", "colour": "red"}, {"cohort_category", "name", "colour"}),
     ],
 )
 def test_a_broken_upload_names_every_field_and_stores_nothing(api: Api, data: dict[str, str], fields: set[str]) -> None:
@@ -142,6 +142,19 @@ def test_users_come_as_json_too(api: Api) -> None:
     assert answer.status_code == 201
     assert api("GET", path).json()["source_type"] == "json"
     assert [orjson.loads(line) for line in lines] == users
+
+
+def test_a_stop_file_comes_as_a_file_or_as_json_and_is_shown_as_one(api: Api) -> None:
+    campaign_id = campaign(api)
+    body = {"name": "Stops", "cohort_category": "stop_file", "users": [{"phone_number": "+14155550100"}]}
+
+    sent = upload(api, campaign_id, data={"cohort_category": "stop_file"})
+    told = api("POST", f"/api/campaigns/{campaign_id}/cohorts", json=body)
+
+    shown = api("GET", f"/api/campaigns/{campaign_id}/cohorts").json()["items"]
+    assert (sent.status_code, told.status_code) == (202, 201)
+    assert [one["cohort_category"] for one in shown] == ["stop_file", "stop_file"]
+    assert {one["created_by"] for one in shown} == {"ann"}
 
 
 @pytest.mark.parametrize("users", [[], [{"phone_number": "+1"}] * 1001, [{"phone": "+14155550100"}], "x"])
