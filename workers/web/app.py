@@ -28,6 +28,7 @@ from workers.web import (
 from workers.web.boundary import Boundary
 from workers.web.callbacks import Record
 from workers.web.gate import Gate
+from workers.web.wellformed import WellFormed
 
 logger = structlog.get_logger()
 
@@ -58,6 +59,7 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.runtime = runtime
+    app.add_middleware(WellFormed)
     app.add_middleware(Gate, runtime=runtime)
     app.add_middleware(Boundary, most_upload_bytes=runtime.settings.max_upload_bytes)
     errors.install(app)

@@ -1,8 +1,10 @@
 """The outermost layer: no body larger than its path allows gets in, and no crash gets out without the one body."""
 
+from http import HTTPMethod
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from workers.web.errors import TooLargeError, crashed, error_response
+from workers.web.errors import TooLargeError, crashed, told
 
 MOST_JSON_BYTES = 1024 * 1024
 MOST_CALLBACK_BYTES = 64 * 1024
@@ -22,10 +24,11 @@ class Boundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == HTTPMethod.HEAD:
+            scope, send = {**scope, "method": HTTPMethod.GET.value}, _bodiless(send)
         limit = self._limit(scope["path"])
         if _announced(scope) > limit:
-            refusal = TooLargeError(limit)
-            await error_response(refusal.status_code, refusal.detail, "send less")(scope, receive, send)
+            await told(TooLargeError(limit))(scope, receive, send)
             return
         await self._guarded(scope, _bounded(receive, limit), send)
 
@@ -49,6 +52,15 @@ class Boundary:
         if path.startswith(CALLBACKS):
             return MOST_CALLBACK_BYTES
         return self._most_upload_bytes + MULTIPART_EXTRA_BYTES if path.endswith(UPLOAD_ENDING) else MOST_JSON_BYTES
+
+
+def _bodiless(send: Send) -> Send:
+    """What answers HEAD: everything a GET gets but the body."""
+
+    async def without_body(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return without_body
 
 
 def _announced(scope: Scope) -> int:

@@ -118,6 +118,8 @@ def told(error: Exception) -> Response:
     """The answer to an error that was raised before the framework took over."""
     if isinstance(error, OutdialError):
         return _known(error)
+    if isinstance(error, TooLargeError):
+        return error_response(error.status_code, error.detail, "send less")
     return _of_the_store(error) if isinstance(error, STORE_ERRORS) else crashed(error)
 
 
@@ -189,23 +191,26 @@ async def _validation(_request: Request, error: Exception) -> Response:
 
 
 async def _http(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        return crashed(error)
+    if not isinstance(error, HTTPException) or isinstance(error, TooLargeError):
+        return told(error)
     message, way_out = TOLD.get(error.status_code, (str(error.detail), ""))
-    headers = error.headers
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers = {"Allow": ", ".join(sorted(_methods(request)))}
-    return error_response(error.status_code, message, way_out, headers=headers)
+    if error.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+        return error_response(error.status_code, message, way_out, headers=error.headers)
+    allow = {"Allow": ", ".join(sorted(_methods(request)))}
+    if request.method == HTTPMethod.OPTIONS:
+        return Response(None, HTTPStatus.NO_CONTENT, allow)
+    return error_response(error.status_code, message, way_out, headers=allow)
 
 
 def _methods(request: Request) -> set[str]:
-    """Every method this path takes; the framework tells those of the first route only."""
-    return {
-        method.value
+    """Every method this path takes; the framework tells those of the first route only. HEAD is answered like GET."""
+    found = {
+        method
         for method in HTTPMethod
         for route in request.app.routes
         if route.matches({**request.scope, "method": method.value})[0] is Match.FULL
     }
+    return found | {HTTPMethod.OPTIONS} | ({HTTPMethod.HEAD} if HTTPMethod.GET in found else set())
 
 
 def _of_the_store(error: Exception) -> Response:

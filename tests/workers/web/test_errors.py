@@ -32,7 +32,35 @@ def test_a_method_that_a_path_does_not_take_is_a_405(api: Api) -> None:
     answer = api("DELETE", "/api/campaigns")
 
     assert_told(answer, 405)
-    assert answer.headers["Allow"] == "GET, POST"
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+
+
+def test_options_tells_the_methods_of_a_path(api: Api) -> None:
+    answer = api("OPTIONS", "/api/campaigns")
+
+    assert (answer.status_code, answer.text) == (204, "")
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+    assert_told(api("OPTIONS", "/api/nothing"), 404)
+
+
+def test_head_is_answered_like_get_without_the_body(api: Api) -> None:
+    got, headed = api("GET", "/api/campaigns"), api("HEAD", "/api/campaigns")
+
+    assert (headed.status_code, headed.content) == (200, b"")
+    assert headed.headers["Content-Length"] == got.headers["Content-Length"]
+    assert api("HEAD", "/api/campaigns/1").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/api/campaigns/", "//api/campaigns", "/api/campaigns/1/", "/api//campaigns"])
+def test_a_slash_too_many_is_another_path(api: Api, path: str) -> None:
+    assert_told(api("GET", path), 404)
+
+
+@pytest.mark.parametrize("value", ["3", 1.5, True, "abc", [1], {}])
+def test_types_are_strict(api: Api, value: object) -> None:
+    told = assert_told(api("POST", "/api/campaigns", json=campaign_body([1], app_version=value)), 400)
+
+    assert [detail["field"] for detail in told["details"]] == ["app_config.app_version"]
 
 
 @pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe", b"[]", b"null", b"3", b'"\\ud800"', b'{"name": NaN}'])
