@@ -72,7 +72,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A contact of the original campaign, with the latest outcome of the run. `variables` is its JSON text."""
+    """A contact of the original campaign, with the latest outcome of the run. `variables` is its JSON text.
+
+    `is_stopped`: the campaign's stop list has its number, whatever its state.
+    """
 
     contact_id: int
     phone: str
@@ -82,6 +85,7 @@ class Found:
     state: ContactState
     run: int
     outcome: Outcome | None
+    is_stopped: bool = False
 
 
 def copied(spec: CampaignSpec, copy: CampaignCopy, ending: str) -> CampaignSpec:
@@ -112,6 +116,7 @@ def _shown(one: Found, choice: Choice) -> ContactState:
 
 
 def _judged(one: Found, state: ContactState, line: int) -> Draft | Rejection:
-    if state in _REFUSED:
-        return Rejection(line, _REFUSED[state], cells(one))
+    reason = STOPPED if one.is_stopped else _REFUSED.get(state)
+    if reason is not None:
+        return Rejection(line, reason, cells(one))
     return Draft(line, one.phone, one.user_identifier, one.timezone, one.variables)

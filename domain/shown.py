@@ -5,18 +5,11 @@ derived here. Listing by a derived state asks `stored_as` which rows show it.
 """
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
 
-from domain.allowed_schedule import AllowedSchedule, is_open
 from domain.campaign import Status
 from domain.contact import AFTER_THE_END, ContactState
 
 OF_ITS_RUN = frozenset({ContactState.DONE, ContactState.EXHAUSTED, ContactState.EXPIRED, ContactState.CANCELLED})
-WAITS_FOR: dict[Status, str] = {
-    Status.DRAFT: "start",
-    Status.SCHEDULED: "start",
-    Status.PAUSED: "paused",
-}
 
 
 def shown_state(state: ContactState, status: Status, *, of_this_run: bool) -> ContactState:
@@ -37,14 +30,3 @@ def shown_counts(stored: Mapping[tuple[ContactState, int], int], status: Status,
     for (state, of_run), contacts in stored.items():
         counts[shown_state(state, status, of_this_run=of_run >= run)] += contacts
     return counts
-
-
-def waiting_for(
-    stored: str | None, due_at: datetime, status: Status, schedule: AllowedSchedule | None, now: datetime
-) -> str | None:
-    """Why a ready contact is not being dialled now: the campaign first, then the hours, then its own reason."""
-    if status in WAITS_FOR:
-        return WAITS_FOR[status]
-    if due_at > now:
-        return stored
-    return "window" if not is_open(schedule, now) else "rate"

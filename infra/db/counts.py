@@ -40,6 +40,11 @@ _COUNTED = f"""
     FROM campaigns c
 """
 _GET = text(f"{_COUNTED} WHERE id = :id AND organization_id = :organization_id")
+_OF_COHORT = text("""
+    SELECT value, run, CAST(sum(n) AS bigint) AS n FROM campaign_counts
+    WHERE campaign_id = :campaign_id AND kind = 'contact' AND cohort_id = :cohort_id
+    GROUP BY value, run HAVING sum(n) <> 0
+""")
 _LIVE = text(f"""
     {_COUNTED} WHERE status IN ('scheduled', 'active', 'paused')
     ORDER BY array_position(ARRAY['active', 'paused', 'scheduled'], status), id LIMIT :most
@@ -54,6 +59,13 @@ async def campaign_with_counts(
     row = found.one_or_none()
     campaign = from_row(row, campaign_id)
     return campaign, _counts(orjson.loads(row.counts) if row else [], campaign.status, campaign.run)
+
+
+async def cohort_counts(connection: AsyncConnection, campaign: Campaign, cohort_id: int) -> dict[ContactState, int]:
+    """The contacts of one cohort by shown state; they add up to its contacts."""
+    rows = await connection.execute(_OF_COHORT, {"campaign_id": campaign.id, "cohort_id": cohort_id})
+    stored = {(ContactState(row.value), row.run): row.n for row in rows}
+    return shown_counts(stored, campaign.status, campaign.run)
 
 
 async def live_campaigns(connection: AsyncConnection, most: int) -> list[tuple[Campaign, Counts]]:

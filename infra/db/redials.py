@@ -87,6 +87,7 @@ async def page(connection: AsyncConnection, walk: Walk, limit: int) -> list[Foun
             state=ContactState(row.state),
             run=row.run,
             outcome=Outcome(row.outcome) if row.outcome else None,
+            is_stopped=row.stopped,
         )
         for row in rows
     ]

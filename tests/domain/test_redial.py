@@ -28,6 +28,7 @@ EXPIRED = Choice(frozenset(), frozenset({ContactState.EXPIRED}), Status.ENDED, 1
         ({"state": "expired"}, BUSY, "taken"),
         ({"state": "opted_out"}, BUSY, "opted_out"),
         ({"state": "removed"}, BUSY, "stopped"),
+        ({"state": "exhausted", "is_stopped": True}, BUSY, "stopped"),
         ({"state": "ready"}, replace(BUSY, status=Status.ACTIVE), "still_open"),
         ({"state": "ready"}, BUSY, "taken"),
         ({"state": "expired", "outcome": None}, EXPIRED, "taken"),

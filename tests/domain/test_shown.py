@@ -1,20 +1,12 @@
 """What is shown of a contact, by its campaign's status and run."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.allowed_schedule import AllowedSchedule
 from domain.campaign import Status
 from domain.contact import ContactState
-from domain.shown import shown_counts, shown_state, stored_as, waiting_for
-
-NOW = datetime(2026, 12, 1, 9, tzinfo=UTC)
-NEVER_ON_TUESDAY = AllowedSchedule(
-    timezone="UTC", allowed_days=("Monday",), allowed_start_time="00:00", allowed_end_time="24:00"
-)
+from domain.shown import shown_counts, shown_state, stored_as
 
 
 @pytest.mark.parametrize(
@@ -56,20 +48,3 @@ def test_the_rows_that_are_asked_for_are_those_that_show_it(
 )
 def test_counts_add_up_whatever_they_are_shown_as(stored: dict[tuple[ContactState, int], int], status: Status) -> None:
     assert sum(shown_counts(stored, status, run=2).values()) == sum(stored.values())
-
-
-@pytest.mark.parametrize(
-    ("stored", "due_in", "status", "schedule", "reason"),
-    [
-        ("retry_interval", timedelta(minutes=5), Status.ACTIVE, None, "retry_interval"),
-        ("retry_interval", -timedelta(minutes=5), Status.ACTIVE, None, "rate"),
-        (None, timedelta(0), Status.ACTIVE, None, "rate"),
-        (None, timedelta(0), Status.ACTIVE, NEVER_ON_TUESDAY, "window"),
-        ("retry_interval", timedelta(minutes=5), Status.PAUSED, NEVER_ON_TUESDAY, "paused"),
-        (None, timedelta(0), Status.SCHEDULED, None, "start"),
-    ],
-)
-def test_a_contact_says_why_it_is_not_being_dialled(
-    stored: str | None, due_in: timedelta, status: Status, schedule: AllowedSchedule | None, reason: str
-) -> None:
-    assert waiting_for(stored, NOW + due_in, status, schedule, NOW) == reason

@@ -8,11 +8,13 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from domain.waiting import Situation, Wait, waits_for
+from domain import waiting
+from domain.waiting import Wait, campaign_waits_for
 from infra.db import control
 from infra.db import status as standing
 from infra.db.connections import Connection, connections
 from infra.db.engine import snapshot
+from infra.db.situation import connections_of, situated
 from infra.db.status import Backlog, LeaseState, Starts
 from infra.queue.depth import Depth, depths
 
@@ -53,17 +55,14 @@ async def overview(database: AsyncEngine, client: Redis) -> Overview:
         lease = await standing.lease(connection)
         backlogs = await standing.backlogs(connection, now)
         starts = await standing.starts(connection, [one.campaign.id for one in backlogs], now)
-        used = {key for one in backlogs for key in _connections_of(one)}
+        used = {key for one in backlogs for key in connections_of(one.campaign)}
         known = {one.id: one for one in await connections(connection, used)}
         held = await control.open_attempts(connection)
     return Overview(
         now=now,
         last_start=last_start,
         lease=lease,
-        campaigns=[
-            CampaignLine(one, starts[one.campaign.id], waits_for(_situation(one, known, lease), now))
-            for one in backlogs
-        ],
+        campaigns=[CampaignLine(one, starts[one.campaign.id], _wait(one, known, lease, now)) for one in backlogs],
         connections=[ConnectionLine(one, _total(held, one.id)) for one in known.values()],
         queues=queues,
     )
@@ -76,22 +75,11 @@ def _queues(client: Redis) -> dict[str, Depth] | None:
         return None
 
 
-def _situation(one: Backlog, known: dict[int, Connection], lease: LeaseState) -> Situation:
-    return Situation(
-        status=one.campaign.status,
-        start_at=one.campaign.start_at,
-        schedule=one.campaign.spec.allowed_schedule,
-        health=tuple(known[key].health for key in _connections_of(one) if key in known),
-        has_scheduler=lease.is_held,
-        contacts=one.counts.total_contacts,
-        ready_now=one.ready_now,
-        dialing=one.dialing,
-        next_due_at=one.next_due_at,
-    )
-
-
-def _connections_of(one: Backlog) -> list[int]:
-    return [config.connection_id for config in one.campaign.spec.app_config.connection_configs]
+def _wait(one: Backlog, known: dict[int, Connection], lease: LeaseState, now: datetime) -> Wait | None:
+    used = [known[key] for key in connections_of(one.campaign) if key in known]
+    situation = situated(one.campaign, used, one.dialing, has_scheduler=lease.is_held)
+    counted = waiting.Backlog(one.counts.total_contacts, one.ready_now, one.dialing, one.next_due_at)
+    return campaign_waits_for(situation, counted, now)
 
 
 def _total(held: dict[tuple[int, int], int], connection_id: int) -> int:

@@ -8,12 +8,19 @@ from rich.text import Text
 
 from domain.campaign import Status
 from domain.connection import HEALTHY, Health
-from domain.waiting import Wait
+from domain.waiting import Wait, WaitingFor
 from infra.db.status import MOST_LATER, LeaseState
 from infra.queue.depth import Depth
 from workers.status.overview import CampaignLine, ConnectionLine, Overview
 
 STYLES = {Status.ACTIVE: "green", Status.PAUSED: "yellow", Status.SCHEDULED: "cyan"}
+IN_WORDS: dict[str, str] = {
+    WaitingFor.START: "not begun",
+    WaitingFor.WINDOW: "window closed",
+    WaitingFor.OUTCOMES: "outcomes to come",
+    WaitingFor.CONTACTS: "no contacts yet",
+    WaitingFor.ALL_FINAL: "all contacts final",
+}
 LONGEST_NAME = 30
 A_WHILE = 120.0
 
@@ -133,7 +140,8 @@ def _status(status: Status, wait: Wait | None, now: datetime) -> Text:
     shown = Text(status, STYLES[status])
     if wait is None or wait.what == status:
         return shown
-    return shown.append(f": {wait.what} until {_at(wait.until, now)}" if wait.until else f": {wait.what}", "")
+    why = IN_WORDS.get(wait.what, wait.what.replace("_", " "))
+    return shown.append(f": {why} until {_at(wait.until, now)}" if wait.until else f": {why}", "")
 
 
 def _at(at: datetime, now: datetime) -> str:

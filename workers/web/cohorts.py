@@ -1,7 +1,7 @@
 """`/api/campaigns/{id}/cohorts`: lists of contacts, as an upload or as JSON. A worker reads them; this stores them."""
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
@@ -10,10 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from domain.cohort import Category, CohortStatus, SourceType, Users
+from domain.contact import ContactState
 from domain.errors import NotFoundError
 from domain.lifecycle import check_not_final
 from infra.db import campaigns, cohorts
 from infra.db.cohorts import FILE, MAPPING_FILE, Cohort
+from infra.db.counts import cohort_counts
+from infra.db.engine import snapshot
 from infra.queue import messages
 from workers.runtime import Runtime
 from workers.web import stored_file
@@ -56,6 +59,12 @@ class CohortAnswer(Accepted):
     completed_at: Millis | None
 
 
+class CountedCohort(CohortAnswer):
+    """`contacts` by state, in one snapshot with the result: they add up to its valid records."""
+
+    contacts: dict[ContactState, int]
+
+
 @router.post(
     "/upload", status_code=202, response_model=Accepted, openapi_extra=FORM, summary="Upload a CSV of contacts"
 )
@@ -91,14 +100,17 @@ async def listed(
     async with runtime.database.connect() as connection:
         await campaigns.campaign(connection, caller.organization_id, campaign_id)
         found, total = await cohorts.cohorts(connection, caller.organization_id, campaign_id, offset, limit)
-    items = [_shown(one) for one in found]
+    items = [CohortAnswer(**_told(one)) for one in found]
     return ListAnswer[CohortAnswer](items=items, total=total, offset=offset, limit=limit)
 
 
-@router.get("/{cohort_id:int}", summary="Show a cohort")
-async def look(runtime: TheRuntime, caller: Reader, campaign_id: Id, cohort_id: Id) -> CohortAnswer:
-    async with runtime.database.connect() as connection:
-        return _shown(await cohorts.cohort(connection, caller.organization_id, campaign_id, cohort_id))
+@router.get("/{cohort_id:int}", summary="Show a cohort with its contacts by state")
+async def look(runtime: TheRuntime, caller: Reader, campaign_id: Id, cohort_id: Id) -> CountedCohort:
+    async with snapshot(runtime.database).connect() as connection:
+        found = await cohorts.cohort(connection, caller.organization_id, campaign_id, cohort_id)
+        campaign = await campaigns.campaign(connection, caller.organization_id, campaign_id)
+        counts = await cohort_counts(connection, campaign, cohort_id)
+    return CountedCohort(**_told(found), contacts=counts)
 
 
 @router.get(
@@ -160,17 +172,17 @@ def _media(cohort: Cohort, file_type: FileType) -> stored_file.Media:
     return stored_file.USERS if (file_type, cohort.source_type) == ("cohort", SourceType.JSON) else stored_file.CSV
 
 
-def _shown(cohort: Cohort) -> CohortAnswer:
-    return CohortAnswer(
-        id=cohort.id,
-        campaign_id=cohort.campaign_id,
-        name=cohort.name,
-        status=cohort.status,
-        cohort_category=cohort.category,
-        source_type=cohort.source_type,
-        result=Result.model_validate(cohort),
-        error=cohort.error,
-        created_by=cohort.created_by,
-        created_at=cohort.created_at,
-        completed_at=cohort.completed_at,
-    )
+def _told(cohort: Cohort) -> dict[str, Any]:
+    return {
+        "id": cohort.id,
+        "campaign_id": cohort.campaign_id,
+        "name": cohort.name,
+        "status": cohort.status,
+        "cohort_category": cohort.category,
+        "source_type": cohort.source_type,
+        "result": Result.model_validate(cohort),
+        "error": cohort.error,
+        "created_by": cohort.created_by,
+        "created_at": cohort.created_at,
+        "completed_at": cohort.completed_at,
+    }

@@ -170,7 +170,7 @@ def test_cursors_carry_no_phone_number(api: Api, ledger: Ledger) -> None:
 
 @pytest.fixture
 def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.web.attempts.CSV_PAGE", 2)
+    monkeypatch.setattr("workers.web.keyset.CSV_PAGE", 2)
 
 
 @pytest.mark.usefixtures("short_pages")

@@ -22,6 +22,8 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("POST", "/api/campaigns/{campaign}/redial", {"outcomes": ["busy"]}),
     ("GET", "/api/campaigns/{campaign}/attempts", None),
     ("GET", "/api/campaigns/{campaign}/contacts", None),
+    ("POST", "/api/campaigns/{campaign}/contacts/search", {"phone_number": "+14155550100"}),
+    ("GET", "/api/campaigns/{campaign}/contacts/{contact}", None),
     ("GET", "/api/campaigns/{campaign}/cohorts", None),
     ("POST", "/api/campaigns/{campaign}/cohorts", {"name": "x", "users": [{"phone_number": "+14155550100"}]}),
     ("GET", "/api/campaigns/{campaign}/cohorts/{cohort}", None),
@@ -40,11 +42,12 @@ async def theirs(db: AsyncConnection) -> dict[str, int]:
     connection_id = await builders.connection(db, other)
     campaign_id = await builders.campaign(db, other, [connection_id], status="paused")
     cohort_id = await builders.cohort(db, campaign_id)
-    await builders.insert_contacts(db, cohort_id, [builders.phone(0)])
+    (contact_id,) = await builders.insert_contacts(db, cohort_id, [builders.phone(0)])
     person = await create_person(
         db, other, builders.phone(0), PersonSpec(phoneNumber=builders.phone(0)), datetime.now(UTC)
     )
-    return {"campaign": campaign_id, "connection": connection_id, "cohort": cohort_id, "person": person.id}
+    ids = {"campaign": campaign_id, "connection": connection_id, "cohort": cohort_id}
+    return ids | {"contact": contact_id, "person": person.id}
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ROUTES)

@@ -24,6 +24,8 @@ def test_every_path_is_described(api: Api) -> None:
         "/api/campaigns/{campaign_id}/redial",
         "/api/campaigns/{campaign_id}/attempts",
         "/api/campaigns/{campaign_id}/contacts",
+        "/api/campaigns/{campaign_id}/contacts/search",
+        "/api/campaigns/{campaign_id}/contacts/{contact_id}",
         "/api/campaigns/{campaign_id}/cohorts",
         "/api/campaigns/{campaign_id}/cohorts/upload",
         "/api/campaigns/{campaign_id}/cohorts/{cohort_id}",
