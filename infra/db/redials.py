@@ -39,8 +39,8 @@ _WALK = text("""
 # (campaign_id, phone) is the one index that has every contact of a campaign; the cursor is the number itself, because
 # a contact may lose its number on the way.
 _PAGE = text("""
-    SELECT k.id, k.phone, k.user_identifier, k.timezone, CAST(k.variables AS text) AS variables, k.run, last.outcome,
-        CASE WHEN k.stopped THEN 'removed' ELSE k.state END AS state
+    SELECT k.id, k.phone, k.user_identifier, k.timezone, CAST(k.variables AS text) AS variables, k.run, k.state,
+        k.stopped, last.outcome
     FROM contacts k LEFT JOIN LATERAL (
         SELECT a.outcome FROM attempts a
         WHERE a.contact_id = k.id AND a.run = :run AND a.outcome IS DISTINCT FROM 'void'
