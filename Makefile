@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo up test check bench bench-ingest chaos fuzz lock clean
+.PHONY: install demo up test fuzz check bench bench-ingest lock clean
 
 install: $(READY)
 
@@ -26,6 +26,9 @@ up: $(READY)
 test: $(READY)
 	$(RUN)/python -m pytest
 
+fuzz: $(READY)
+	$(RUN)/python -m tests.fuzz $(FUZZ)
+
 check: $(READY)
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
@@ -37,9 +40,6 @@ bench: $(READY)
 
 bench-ingest: $(READY)
 	$(RUN)/python -m tests.bench.ingest
-
-chaos: $(READY)
-	$(RUN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 lock:
 	$(PYTHON) -m venv $(VENV)

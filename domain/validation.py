@@ -38,10 +38,10 @@ def refused(problems: tuple[Detail, ...]) -> InvalidError:
 
 def details(errors: Iterable[Mapping[str, Any]], body: object) -> tuple[Detail, ...]:
     """One detail a field, in the order pydantic found them. `body` is the JSON value that was judged."""
+    complaints = list(errors)
     found: dict[str, str] = {}
-    for error in errors:
-        if not _is_noise(error):
-            found.setdefault(_dotted(error["loc"], body), _told(error))
+    for error in [one for one in complaints if not _is_noise(one)] or complaints[-1:]:
+        found.setdefault(_dotted(error["loc"], body), _told(error))
     return tuple(Detail(field, message) for field, message in found.items())
 
 

@@ -32,6 +32,7 @@ def test_every_broken_field_is_named_by_its_path() -> None:
         ("x", "retry_interval_minutes", "valid integer"),
         ([], "retry_interval_minutes", "at least 1"),
         ([15, 3], "retry_interval_minutes.1", "greater than or equal to 5"),
+        ([[None, None]], "retry_interval_minutes.0", "valid integer"),
     ],
 )
 def test_a_value_of_several_forms_is_told_once_and_by_the_form_that_was_meant(

@@ -19,6 +19,7 @@ from workers.web import (
     campaigns,
     cohorts,
     connections,
+    description,
     directory,
     docs,
     errors,
@@ -53,7 +54,10 @@ BACKLOG = 2048
 def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
     """The whole HTTP surface; `record` takes what providers report (the recorder's door unless given)."""
     app = _App(
-        title="Outdial",
+        title=description.TITLE,
+        description=description.ABOUT,
+        openapi_tags=description.TAGS,
+        generate_unique_id_function=description.operation_id,
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
@@ -69,7 +73,7 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
     app.router.routes.append(callbacks.route(runtime, record or Recorder(runtime).record))
     app.router.routes.extend(probes.routes(runtime, with_backlogs=True))
     for router in ROUTERS:
-        app.include_router(router, responses=errors.DESCRIBED)
+        app.include_router(router)
     return app
 
 
@@ -83,9 +87,9 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
 
 
 class _App(FastAPI):
-    """Describes the route that stands beside the framework's, too."""
+    """Describes what the framework does not know of."""
 
     def openapi(self) -> dict[str, Any]:
-        schema = super().openapi()
-        schema["paths"].setdefault(callbacks.PATH, callbacks.described())
-        return schema
+        if self.openapi_schema is None:
+            self.openapi_schema = description.completed(super().openapi())
+        return self.openapi_schema

@@ -90,7 +90,7 @@ def described() -> dict[str, Any]:
         "post": {
             "tags": ["callbacks"],
             "summary": "What a provider reports about an attempt",
-            "operationId": "callback",
+            "operationId": "callbacks_report",
             "parameters": [
                 {"name": "connection_id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}},
                 {"name": SIGNATURE_HEADER, "in": "header", "required": True, "schema": {"type": "string"}},
@@ -101,7 +101,7 @@ def described() -> dict[str, Any]:
             },
             "responses": {
                 "204": {"description": "Recorded durably"},
-                "4XX": {"description": "Not signed, not readable, or no attempt of this connection"},
+                "401": {"$ref": "#/components/responses/Unauthenticated"},
             },
         }
     }

@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPMethod, HTTPStatus
-from typing import Any, Literal
+from typing import Literal
 
 import asyncpg
 import orjson
@@ -98,12 +98,6 @@ class ErrorAnswer(BaseModel):
     message: str
     error: str
     details: list[ErrorDetail] | None = None
-
-
-DESCRIBED: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ErrorAnswer, "description": "The request cannot be answered as it is"},
-    "5XX": {"model": ErrorAnswer, "description": "Try again later"},
-}
 
 
 def install(app: FastAPI) -> None:

@@ -22,7 +22,13 @@ CSV = Media("text/csv; charset=utf-8", "csv")
 USERS = Media("application/x-ndjson", "jsonl")
 MAPPING = Media("application/json", "json")
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/csv": {"schema": {"type": "string"}}, "application/json": {"schema": {"type": "object"}}}}
+    200: {
+        "content": {
+            CSV.type.partition(";")[0]: {"schema": {"type": "string"}},
+            USERS.type: {"schema": {"type": "string"}},
+            MAPPING.type: {"schema": {"type": "object"}},
+        }
+    }
 }
 
 

@@ -4,6 +4,9 @@ import re
 from typing import Any
 
 from tests.workers.web.asking import Api
+from workers.web.description import operations
+
+OPEN = {"/api/health", "/api/callbacks/{connection_id}"}
 
 
 def described(api: Api) -> dict[str, Any]:
@@ -47,11 +50,23 @@ def test_every_path_is_described(api: Api) -> None:
     } == paths
 
 
-def test_errors_are_described_as_they_are(api: Api) -> None:
-    operations = [operation for path in described(api)["paths"].values() for operation in path.values()]
+def test_every_operation_says_what_it_is_and_which_errors_it_may_answer(api: Api) -> None:
+    closed = [one for path, _, one in operations(described(api)) if path not in OPEN]
 
-    assert not any("422" in operation["responses"] for operation in operations)
-    assert all("4XX" in operation["responses"] for operation in operations)
+    assert all(one["summary"] and one["tags"] and one["security"] for one in closed)
+    assert all({"400", "401", "403", "429", "500", "503"} <= one["responses"].keys() for one in closed)
+    assert not any({"422", "4XX", "default"} & one["responses"].keys() for one in closed)
+
+
+def test_each_operation_has_a_name_of_its_own(api: Api) -> None:
+    names = [operation["operationId"] for _, _, operation in operations(described(api))]
+
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() for name in names)
+
+
+def test_patterns_are_those_of_the_web(api: Api) -> None:
+    assert r"\\A" not in api.anonymous("GET", "/api/openapi.json").text
 
 
 def test_the_page_for_people_needs_nothing_from_elsewhere(api: Api) -> None:
