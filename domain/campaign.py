@@ -1,5 +1,6 @@
 """A campaign: what a person writes, its status machine, and the instants that bind it."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -8,7 +9,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, f
 
 from domain.allowed_schedule import AllowedSchedule
 from domain.retry import RetryConfig
-from domain.spec import Spec
+from domain.spec import Location, Spec, refuse
 
 LEAST_LEAD = timedelta(seconds=120)
 LONGEST_LEAD = timedelta(days=7)
@@ -130,23 +131,25 @@ class CampaignSpec(Spec):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.channel is Channel.SMS and self.app_config.message is None:
-            raise ValueError("an sms campaign needs app_config.message")
-        if self.channel is Channel.VOICE and self.app_config.app_id is None:
-            raise ValueError("a voice campaign needs app_config.app_id, the agent that talks")
-        if self.start_timestamp is not None and self.end_timestamp is None:
-            raise ValueError("end_timestamp is required with start_timestamp")
-        if self.start_timestamp is not None and self.end_timestamp is not None:
-            _check_length(self.start_timestamp, self.end_timestamp)
+        refuse("CampaignSpec", [*_missing(self), *_misfitting(self)])
         return self
 
 
-def _check_length(start: datetime, end: datetime) -> None:
-    if not LEAST_LENGTH <= end - start <= LONGEST_LENGTH:
-        raise ValueError(
-            f"end_timestamp must be at least {LEAST_LENGTH.seconds} s and at most {LONGEST_LENGTH.days} days "
-            f"after start_timestamp; it is {end - start} after it"
-        )
+def _missing(spec: CampaignSpec) -> Iterator[tuple[Location, str]]:
+    if spec.channel is Channel.SMS and spec.app_config.message is None:
+        yield ("app_config", "message"), "an sms campaign needs the text that is sent"
+    if spec.channel is Channel.VOICE and spec.app_config.app_id is None:
+        yield ("app_config", "app_id"), "a voice campaign needs the agent that talks"
+    if spec.start_timestamp is not None and spec.end_timestamp is None:
+        yield ("end_timestamp",), "is required with start_timestamp"
+
+
+def _misfitting(spec: CampaignSpec) -> Iterator[tuple[Location, str]]:
+    start, end = spec.start_timestamp, spec.end_timestamp
+    if start is not None and end is not None and not LEAST_LENGTH <= end - start <= LONGEST_LENGTH:
+        bounds = f"at least {LEAST_LENGTH.seconds} s and at most {LONGEST_LENGTH.days} days"
+        found = f"{(end - start).total_seconds():.0f} s after it"
+        yield ("end_timestamp",), f"must be {bounds} after start_timestamp; it is {found}"
 
 
 def lead_problem(start: datetime, now: datetime) -> str | None:
@@ -154,7 +157,7 @@ def lead_problem(start: datetime, now: datetime) -> str | None:
     if LEAST_LEAD <= start - now <= LONGEST_LEAD:
         return None
     return (
-        f"start_timestamp must be at least {LEAST_LEAD.seconds} s and at most {LONGEST_LEAD.days} days from now; "
+        f"must be at least {LEAST_LEAD.seconds} s and at most {LONGEST_LEAD.days} days from now; "
         f"it is {(start - now).total_seconds():.0f} s from now"
     )
 

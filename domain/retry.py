@@ -1,6 +1,6 @@
 """The retry policy: what a person writes, and what it decides about a contact whose attempt has ended."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Self
@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from domain.outcome import Outcome
-from domain.spec import Spec
+from domain.spec import Location, Spec, refuse
 
 Retries = Annotated[int, Field(ge=0, le=20)]
 Minutes = Annotated[int, Field(ge=5, le=525_600)]
@@ -29,7 +29,7 @@ class ShortDuration(Condition):
     @model_validator(mode="after")
     def _threshold_when_enabled(self) -> Self:
         if self.enabled and self.threshold_seconds is None:
-            raise ValueError("short_duration needs threshold_seconds (1 to 1200) when it is enabled")
+            refuse("ShortDuration", [(("threshold_seconds",), "is required when enabled: 1 to 1200 seconds")])
         return self
 
 
@@ -55,11 +55,7 @@ class RetryConfig(Spec):
 
     @model_validator(mode="after")
     def _intervals_fit(self) -> Self:
-        if self.max_retries and self.retry_interval_minutes is None:
-            raise ValueError("retry_interval_minutes is required when max_retries is above 0")
-        _refuse_more_intervals_than_retries("retry_interval_minutes", self.retry_interval_minutes, self.max_retries)
-        for outcome in RetryOn.model_fields:
-            self._check_condition(outcome, getattr(self.retry_on, outcome))
+        refuse("RetryConfig", _problems(self))
         return self
 
     @property
@@ -68,19 +64,23 @@ class RetryConfig(Spec):
         short = self.retry_on.short_duration
         return short.threshold_seconds if short.enabled else None
 
-    def _check_condition(self, name: str, condition: Condition) -> None:
-        own = condition.max_retries
-        if own is not None and own > self.max_retries:
-            raise ValueError(f"retry_on.{name}.max_retries {own} is above max_retries {self.max_retries}")
-        limit = self.max_retries if own is None else own
-        _refuse_more_intervals_than_retries(
-            f"retry_on.{name}.retry_interval_minutes", condition.retry_interval_minutes, limit
-        )
+
+def _problems(config: RetryConfig) -> Iterator[tuple[Location, str]]:
+    if config.max_retries and config.retry_interval_minutes is None:
+        yield ("retry_interval_minutes",), "is required when max_retries is above 0"
+    yield from _too_many(("retry_interval_minutes",), config.retry_interval_minutes, config.max_retries)
+    for outcome in RetryOn.model_fields:
+        condition: Condition = getattr(config.retry_on, outcome)
+        own, place = condition.max_retries, ("retry_on", outcome)
+        if own is not None and own > config.max_retries:
+            yield (*place, "max_retries"), f"{own} is above the max_retries of all, {config.max_retries}"
+        limit = config.max_retries if own is None else own
+        yield from _too_many((*place, "retry_interval_minutes"), condition.retry_interval_minutes, limit)
 
 
-def _refuse_more_intervals_than_retries(field: str, intervals: "Intervals | None", retries: int) -> None:
+def _too_many(place: Location, intervals: "Intervals | None", retries: int) -> Iterator[tuple[Location, str]]:
     if isinstance(intervals, tuple) and len(intervals) > retries:
-        raise ValueError(f"{field} has {len(intervals)} elements for {retries} retries; give at most one for each")
+        yield place, f"has {len(intervals)} elements for {retries} retries; give at most one for each"
 
 
 @dataclass(frozen=True, slots=True)

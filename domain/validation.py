@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from domain.errors import Detail, InvalidError
 from domain.phone import mask_in
+from domain.spec import UNKNOWN_KEY
 
 WHOLE = "body"
 _LONGEST_ECHO = 60
@@ -23,6 +24,16 @@ _OTHER_BRANCH: dict[type, frozenset[str]] = {
     list: frozenset({"int_type"}),
     int: frozenset({"tuple_type"}),
 }
+
+# What the patterns of texts ask for.
+_FORMS = {
+    r"\A\+[1-9][0-9]{6,14}\z": "must be a phone number in E.164: +, country code and number, like +442079460123",
+    r"\A([01][0-9]|2[0-3]):[0-5][0-9]\z": "must be a time of day as HH:MM, from 00:00 to 23:59",
+    r"\A(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\z": "must be a time of day as HH:MM, from 00:00 to 24:00",
+    r"\Ahttps?://[!-?A-~]+\z": "must be a URL that begins with https://, without spaces, user or password",
+    r"\A[^\x00]*\z": "must not hold the NUL character",
+}
+_NOT_AN_INSTANT = frozenset({"timezone_aware", "datetime_parsing", "datetime_from_date_parsing"})
 
 
 def invalid(error: ValidationError, body: object) -> InvalidError:
@@ -77,13 +88,27 @@ def _dotted(location: tuple[str | int, ...], body: object) -> str:
 
 
 def _told(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"]).removeprefix(_PREFIX)
+    if error["type"] == UNKNOWN_KEY:
+        return _unknown(error)
+    message = _in_words(error)
     value = error.get("input")
-    if error["type"] == "extra_forbidden":
-        return "is not a field here; leave it out or correct its name"
     if not isinstance(value, str | int | float | bool) or _NEVER_ECHOED.intersection(map(str, error["loc"])):
         return message
     return f"{message}; it is {_echo(value)}"
+
+
+def _unknown(error: Mapping[str, Any]) -> str:
+    meant = error.get("ctx", {}).get("meant")
+    return f"is not a field here; did you mean '{meant}'?" if meant else "is not a field here; leave it out"
+
+
+def _in_words(error: Mapping[str, Any]) -> str:
+    """A regular expression helps nobody, and nor does what a parser stumbled over."""
+    if error["type"] == "string_pattern_mismatch":
+        return _FORMS.get(error["ctx"]["pattern"], "has a form, or characters, that are not allowed here")
+    if error["type"] in _NOT_AN_INSTANT:
+        return "must be an ISO 8601 instant with an offset, like 2026-05-20T17:00:00Z"
+    return str(error["msg"]).removeprefix(_PREFIX)
 
 
 def _echo(value: str | float) -> str:

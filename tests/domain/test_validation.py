@@ -46,9 +46,9 @@ def test_a_value_of_several_forms_is_told_once_and_by_the_form_that_was_meant(
     assert words in found[f"app_config.retry_config.{field}"]
 
 
-def test_a_rule_of_the_whole_body_is_told_in_its_own_words() -> None:
+def test_a_rule_of_several_fields_is_told_at_the_field_to_correct() -> None:
     assert told(CampaignSpec, campaign_body([1], app_id=None)) == {
-        "body": "a voice campaign needs app_config.app_id, the agent that talks"
+        "app_config.app_id": "a voice campaign needs the agent that talks"
     }
 
 

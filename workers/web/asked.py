@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 from http import HTTPMethod
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Header, Path, Query, Request
 
@@ -27,7 +27,7 @@ def now_of(runtime: TheRuntime) -> datetime:
 def paging(
     offset: Annotated[int, Query(ge=0, le=GREATEST_ID)] = 0,
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
-    sort_order: Annotated[str, Query(pattern="^(asc|desc)$")] = "desc",
+    sort_order: Literal["asc", "desc"] = "desc",
     search: Search = None,
 ) -> Page:
     return Page(offset=offset, limit=limit, descending=sort_order == "desc", search=search)
