@@ -48,10 +48,14 @@ def refused(problems: tuple[Detail, ...]) -> InvalidError:
 
 
 def details(errors: Iterable[Mapping[str, Any]], body: object) -> tuple[Detail, ...]:
-    """One detail a field, in the order pydantic found them. `body` is the JSON value that was judged."""
+    """One detail a field, in the order pydantic found them. `body` is the JSON value that was judged.
+
+    Where every complaint is noise, as of a list in a list of numbers, the one nearest to the fault is told.
+    """
     complaints = list(errors)
+    deepest = sorted(complaints, key=lambda one: len(one["loc"]))[-1:]
     found: dict[str, str] = {}
-    for error in [one for one in complaints if not _is_noise(one)] or complaints[-1:]:
+    for error in [one for one in complaints if not _is_noise(one)] or deepest:
         found.setdefault(_dotted(error["loc"], body), _told(error))
     return tuple(Detail(field, message) for field, message in found.items())
 
