@@ -7,11 +7,12 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as NoConnectionError
 from redis.exceptions import TimeoutError as NoAnswerError
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.errors import ConfigurationError
-from infra.db.engine import create_engine
+from infra.db.engine import create_engine, parsed
+from infra.queue.broker import no_redis_url
 
 DATABASE = "OUTDIAL_DATABASE_URL"
 REDIS = "OUTDIAL_REDIS_URL"
@@ -53,13 +54,7 @@ def refuse_unreachable_redis(url: str) -> None:
 
 def database_place(url: str) -> str:
     """Host and port, or the folder of the socket; ConfigurationError when it is no URL of a PostgreSQL."""
-    try:
-        parts = make_url(url)
-    except (SQLAlchemyError, ValueError):
-        raise _no_url(DATABASE, "postgresql://user:password@host:5432/database") from None
-    if parts.get_backend_name() not in {"postgresql", "postgres"}:
-        raise _no_url(DATABASE, "postgresql://user:password@host:5432/database")
-    return _place(parts)
+    return _place(parsed(url))
 
 
 def _place(parts: URL) -> str:
@@ -73,16 +68,12 @@ def _redis(url: str) -> Redis:
     try:
         return Redis.from_url(url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS)
     except ValueError:
-        raise _no_url(REDIS, "redis://:password@host:6379/0") from None
+        raise no_redis_url() from None
 
 
 def _redis_place(client: Redis) -> str:
     parts = client.connection_pool.connection_kwargs
     return str(parts.get("path") or f"{parts.get('host', 'localhost')}:{parts.get('port', REDIS_PORT)}")
-
-
-def _no_url(variable: str, example: str) -> ConfigurationError:
-    return ConfigurationError(f"{variable} is no URL that can be used", f"set it to one like {example}")
 
 
 def _silent(variable: str, place: str) -> ConfigurationError:

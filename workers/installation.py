@@ -18,8 +18,11 @@ from infra.settings import Settings
 
 @contextmanager
 def with_stores(settings: Settings) -> Iterator[Settings]:
-    """Settings that name their stores. Embedded ones run until the block ends, migrated."""
+    """Settings that name their stores. A database that the environment names must answer; embedded stores run until the
+    block ends, migrated.
+    """
     if settings.database_url is not None:
+        asyncio.run(refuse_unreachable_database(settings.database_url.get_secret_value()))
         yield settings
         return
     with stores(settings.home) as embedded:

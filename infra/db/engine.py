@@ -1,11 +1,13 @@
 """The database: its engine, its migrations, and the refusal of a store that could lose what it acknowledged."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from domain.errors import ConfigurationError
@@ -33,14 +35,26 @@ SESSION = {
 
 
 def create_engine(url: str, *, pool_size: int = 8) -> AsyncEngine:
-    """An engine on asyncpg for a `postgresql://` URL."""
+    """An engine on asyncpg for a `postgresql://` URL; ConfigurationError when it is none."""
     return create_async_engine(
-        make_url(url).set(drivername="postgresql+asyncpg"),
+        parsed(url).set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
         max_overflow=0,
         hide_parameters=True,
         pool_timeout=5,
         connect_args={"server_settings": SESSION, "timeout": 5, "command_timeout": 20},
+    )
+
+
+def parsed(url: str) -> URL:
+    """ConfigurationError, which does not repeat it, when it is no URL of a PostgreSQL."""
+    with suppress(SQLAlchemyError, ValueError):
+        parts = make_url(url)
+        if parts.get_backend_name() in {"postgresql", "postgres"}:
+            return parts
+    raise ConfigurationError(
+        "OUTDIAL_DATABASE_URL is no URL that can be used",
+        "set it to one like postgresql://user:password@host:5432/database",
     )
 
 

@@ -12,6 +12,8 @@ import dramatiq.worker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.worker import Worker
 
+from domain.errors import ConfigurationError
+
 NAMESPACE = "outdial"
 SOCKET_TIMEOUT_SECONDS = 2.0
 HEARTBEAT_TIMEOUT_MS = 15_000
@@ -22,14 +24,23 @@ RESTART_DELAY_SECONDS = 0.2
 
 def make_broker(url: str) -> RedisBroker:
     """A broker on a `redis://` or `unix://` URL; a URL's pool does not retry, which an enqueue must not."""
-    return RedisBroker(  # type: ignore[no-untyped-call]
-        url=url,
-        namespace=NAMESPACE,
-        heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
-        maintenance_chance=MAINTENANCE_CHANCE,
-        middleware=[],
-        socket_timeout=SOCKET_TIMEOUT_SECONDS,
-        socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
+    try:
+        return RedisBroker(  # type: ignore[no-untyped-call]
+            url=url,
+            namespace=NAMESPACE,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
+            maintenance_chance=MAINTENANCE_CHANCE,
+            middleware=[],
+            socket_timeout=SOCKET_TIMEOUT_SECONDS,
+            socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
+        )
+    except ValueError:
+        raise no_redis_url() from None
+
+
+def no_redis_url() -> ConfigurationError:
+    return ConfigurationError(
+        "OUTDIAL_REDIS_URL is no URL that can be used", "set it to one like redis://:password@host:6379/0"
     )
 
 

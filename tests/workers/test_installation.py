@@ -6,8 +6,10 @@ import socket
 import pytest
 
 from domain.errors import ConfigurationError
+from infra.db.engine import create_engine
+from infra.queue.broker import make_broker
 from infra.settings import load_settings
-from workers.installation import migrate_database, refuse_unreachable
+from workers.installation import migrate_database, refuse_unreachable, with_stores
 
 
 def test_a_database_that_is_away_cannot_be_migrated_and_is_told_by_host_and_port(free_port: int) -> None:
@@ -22,6 +24,18 @@ def test_a_redis_that_is_away_is_told_beside_a_database_of_the_homes_own(free_po
 
     with pytest.raises(ConfigurationError, match=f"OUTDIAL_REDIS_URL: nothing answers at 127.0.0.1:{free_port}"):
         refuse_unreachable(settings)
+
+
+@pytest.mark.parametrize("url", ["banana", "mysql://u:hidden@db/x"])
+def test_every_way_to_a_store_tells_that_its_url_is_none(url: str) -> None:
+    settings = load_settings(database_url=url)
+
+    with pytest.raises(ConfigurationError, match="OUTDIAL_DATABASE_URL is no URL"), with_stores(settings):
+        raise AssertionError("the block was entered")
+    with pytest.raises(ConfigurationError, match="OUTDIAL_DATABASE_URL is no URL"):
+        create_engine(url)
+    with pytest.raises(ConfigurationError, match="OUTDIAL_REDIS_URL is no URL"):
+        make_broker("banana")
 
 
 def test_a_home_with_stores_of_its_own_has_none_to_try() -> None:
