@@ -18,7 +18,8 @@ LONGEST_LENGTH = timedelta(days=30)
 
 PhoneNumber = Annotated[str, StringConstraints(pattern=r"\A\+[1-9][0-9]{6,14}\z")]
 RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
-Rate = Annotated[float, Field(ge=0.1, le=500)]
+MOST_PER_SECOND = 500
+Rate = Annotated[float, Field(ge=0.1, le=MOST_PER_SECOND)]
 
 
 def _written_out(value: object) -> object:

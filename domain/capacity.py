@@ -1,11 +1,12 @@
 """Whether the attempts a campaign may need fit between its start and its end, at its rate and in its hours."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import floor
 
 from domain.allowed_schedule import AllowedSchedule, seconds_open, span
 from domain.campaign import CampaignSpec
+from domain.capacity_warnings import NO_CONTACTS, warnings
 
 _ROUNDING = 1e-6
 
@@ -25,6 +26,14 @@ class Capacity:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Contacts:
+    """All contacts of a campaign, and those of them that may still need attempts."""
+
+    total: int
+    left: int
+
+
 def capacity(spec: CampaignSpec, contacts: int, start: datetime, end: datetime) -> Capacity:
     rate = spec.app_config.attempts_per_second
     needed = contacts * (1 + spec.app_config.retry_config.max_retries)
@@ -36,7 +45,19 @@ def capacity(spec: CampaignSpec, contacts: int, start: datetime, end: datetime) 
         attempts_possible=possible,
         required_attempts_per_second=round(needed / window, 6) if needed and window else None,
         expected_end=_expected_end(spec.allowed_schedule, start, end, needed / rate) if needed and window else None,
-        warnings=_warnings(rate, needed, window, possible),
+        warnings=warnings(spec.app_config, spec.channel, needed, window, possible),
+    )
+
+
+def outlook(spec: CampaignSpec, contacts: Contacts, start: datetime, end: datetime, now: datetime) -> Capacity:
+    """The whole campaign's capacity; what is required, expected and warned of is from now on, for who is left."""
+    whole = capacity(spec, contacts.total, start, end)
+    ahead = capacity(spec, contacts.left, max(start, now), end)
+    return replace(
+        whole,
+        required_attempts_per_second=ahead.required_attempts_per_second,
+        expected_end=ahead.expected_end,
+        warnings=ahead.warnings if contacts.left else () if contacts.total else (NO_CONTACTS, *ahead.warnings),
     )
 
 
@@ -50,11 +71,3 @@ def _expected_end(schedule: AllowedSchedule | None, start: datetime, end: dateti
         seconds -= length
         start = until
     return end
-
-
-def _warnings(rate: float, needed: int, window: float, possible: int) -> tuple[str, ...]:
-    if not window:
-        return ("the allowed schedule has no open time between the campaign's start and end",)
-    if needed > possible:
-        return (f"at {rate:g}/s {possible:,} of {needed:,} attempts fit before the campaign ends",)
-    return ()

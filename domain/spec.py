@@ -1,6 +1,6 @@
 """The base of everything a person writes: one frozen definition for the API body, the JSON column and the engine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, Self
 
@@ -28,7 +28,8 @@ class Spec(BaseModel):
             errors = error.errors(include_url=False)
             if not any(_is_unknown_key(one) for one in errors):
                 raise
-            told = [_as_told(one, cls.model_fields) for one in errors]
+            names = [field.alias or name for name, field in cls.model_fields.items()]
+            told = [_as_told(one, names) for one in errors]
         raise ValidationError.from_exception_data(cls.__name__, told)
 
 
@@ -46,7 +47,7 @@ def _is_unknown_key(error: Any) -> bool:
     return error["type"] == UNKNOWN_KEY and len(error["loc"]) == 1
 
 
-def _as_told(error: Any, fields: Iterable[str]) -> InitErrorDetails:
+def _as_told(error: Any, fields: Sequence[str]) -> InitErrorDetails:
     """The same error, for an unknown key with `meant` in its context."""
     context = {name: value for name, value in error.get("ctx", {}).items() if name != "error"}
     if _is_unknown_key(error):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.campaign import CampaignSpec
-from domain.capacity import capacity
+from domain.capacity import Contacts, capacity, outlook
 from tests.builders import campaign_body
 
 START = datetime(2026, 12, 1, 9, tzinfo=UTC)  # a Tuesday
@@ -23,22 +23,39 @@ def spec(rate: float, *, max_retries: int = 0, **body: Any) -> CampaignSpec:
     return CampaignSpec.model_validate(campaign_body([1], **app_config) | body)
 
 
-def test_a_thousand_contacts_with_three_retries_may_need_four_thousand_attempts() -> None:
-    assert capacity(spec(1, max_retries=3), 1000, START, EIGHT_HOURS).max_total_attempts == 4000
+@pytest.mark.parametrize(
+    ("contacts", "max_retries", "attempts"), [(1000, 0, 1000), (1000, 3, 4000), (10_000, 3, 40_000)]
+)
+def test_the_most_attempts_are_the_contacts_times_one_more_than_their_retries(
+    contacts: int, max_retries: int, attempts: int
+) -> None:
+    assert capacity(spec(1, max_retries=max_retries), contacts, START, EIGHT_HOURS).max_total_attempts == attempts
 
 
 @pytest.mark.parametrize(
-    ("length", "attempts"),
-    [(timedelta(minutes=1), 30), (timedelta(hours=1), 1800), (timedelta(hours=8), 14_400)],
+    ("rate", "a_minute", "an_hour", "eight_hours"),
+    [
+        (0.5, 30, 1_800, 14_400),
+        (1, 60, 3_600, 28_800),
+        (2, 120, 7_200, 57_600),
+        (5, 300, 18_000, 144_000),
+        (10, 600, 36_000, 288_000),
+    ],
 )
-def test_half_an_attempt_a_second_is_thirty_a_minute(length: timedelta, attempts: int) -> None:
-    assert capacity(spec(0.5), 0, START, START + length).attempts_possible == attempts
+def test_a_rate_makes_so_many_attempts_a_minute_an_hour_and_an_eight_hour_day(
+    rate: float, a_minute: int, an_hour: int, eight_hours: int
+) -> None:
+    lengths = (timedelta(minutes=1), timedelta(hours=1), timedelta(hours=8))
+
+    possible = [capacity(spec(rate), 0, START, START + length).attempts_possible for length in lengths]
+
+    assert possible == [a_minute, an_hour, eight_hours]
 
 
 def test_what_does_not_fit_is_said_with_both_numbers() -> None:
     size = capacity(spec(0.5, max_retries=3), 10_000, START, EIGHT_HOURS)
 
-    assert size.warnings == ("at 0.5/s 14,400 of 40,000 attempts fit before the campaign ends",)
+    assert size.warnings == ("at 0.5/s 14,400 of 40,000 attempts fit before the campaign ends; 1.39/s would do",)
     assert size.expected_end == EIGHT_HOURS
     assert size.required_attempts_per_second == pytest.approx(40_000 / 28_800, abs=1e-6)
 
@@ -70,6 +87,45 @@ def test_nothing_to_attempt_has_no_expected_end() -> None:
     size = capacity(spec(1), 0, START, EIGHT_HOURS)
 
     assert (size.required_attempts_per_second, size.expected_end, size.warnings) == (None, None, ())
+
+
+def test_the_rate_that_is_told_would_do() -> None:
+    assert capacity(spec(1.39, max_retries=3), 10_000, START, EIGHT_HOURS).warnings == ()
+
+
+def test_what_no_rate_can_do_needs_more_time() -> None:
+    size = capacity(spec(500), 10**7, START, START + timedelta(hours=1))
+
+    assert size.warnings[0].endswith("no rate would do, it needs more time")
+
+
+@pytest.mark.parametrize(("most", "warned"), [(149, True), (150, False), (None, False)])
+def test_too_few_attempts_at_once_for_the_rate_are_told(most: int | None, *, warned: bool) -> None:
+    config = campaign_body([1], attempts_per_second=10, max_concurrent_attempts=most)
+
+    size = capacity(CampaignSpec.model_validate(config), 1, START, EIGHT_HOURS)
+
+    assert bool(size.warnings) == warned
+
+
+@pytest.mark.parametrize(
+    ("total", "left", "now", "expected_end", "warnings"),
+    [
+        (7200, 7200, START - timedelta(hours=1), START + timedelta(hours=2), 0),
+        (7200, 3600, START + timedelta(hours=3), START + timedelta(hours=4), 0),
+        (7200, 7200, EIGHT_HOURS - timedelta(hours=1), EIGHT_HOURS, 1),
+        (7200, 0, START + timedelta(hours=3), None, 0),
+        (7200, 0, EIGHT_HOURS + timedelta(hours=3), None, 0),
+        (0, 0, START, None, 1),
+    ],
+)
+def test_what_is_expected_of_a_campaign_is_of_who_is_left_from_now_on(
+    total: int, left: int, now: datetime, expected_end: datetime | None, warnings: int
+) -> None:
+    size = outlook(spec(1), Contacts(total, left), START, EIGHT_HOURS, now)
+
+    assert (size.max_total_attempts, size.window_seconds) == (total, 28_800)
+    assert (size.expected_end, len(size.warnings)) == (expected_end, warnings)
 
 
 @given(

@@ -5,7 +5,7 @@ from typing import Any
 
 from domain.allowed_schedule import AllowedSchedule
 from domain.campaign import LONGEST_LENGTH, AppConfig, Channel, Status
-from domain.capacity import capacity
+from domain.capacity import Contacts, outlook
 from domain.contact import ContactState
 from infra.db.campaigns import Campaign
 from infra.db.counts import Counts
@@ -73,22 +73,29 @@ class Whole(Sized):
     progress: Progress
 
 
+NOBODY = Contacts(0, 0)
+
+
+def contacts_of(counts: Counts) -> Contacts:
+    return Contacts(counts.total_contacts, counts.total_contacts - counts.final_contacts)
+
+
 def summary(campaign: Campaign) -> Summary:
     return Summary(**_summary(campaign))
 
 
-def sized(campaign: Campaign, contacts: int, now: datetime) -> Sized:
+def sized(campaign: Campaign, contacts: Contacts, now: datetime) -> Sized:
     return Sized(**_summary(campaign), capacity=_capacity(campaign, contacts, now))
 
 
 def redialled(campaign: Campaign, cohort_id: int, now: datetime) -> Redialled:
-    return Redialled(**_summary(campaign), capacity=_capacity(campaign, 0, now), cohort_id=cohort_id)
+    return Redialled(**_summary(campaign), capacity=_capacity(campaign, NOBODY, now), cohort_id=cohort_id)
 
 
 def whole(campaign: Campaign, counts: Counts, now: datetime) -> Whole:
     return Whole(
         **_summary(campaign),
-        capacity=_capacity(campaign, counts.total_contacts, now),
+        capacity=_capacity(campaign, contacts_of(counts), now),
         app_config=campaign.spec.app_config,
         allowed_schedule=campaign.spec.allowed_schedule,
         end_when_exhausted=campaign.spec.end_when_exhausted,
@@ -119,11 +126,11 @@ def _summary(campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def _capacity(campaign: Campaign, contacts: int, now: datetime) -> CapacityAnswer:
+def _capacity(campaign: Campaign, contacts: Contacts, now: datetime) -> CapacityAnswer:
     """From its start, else from when it began, else from now; without an end it has as long as it may."""
     start = campaign.start_at or campaign.started_at or now
     end = campaign.end_at or start + LONGEST_LENGTH
-    return CapacityAnswer.model_validate(capacity(campaign.spec, contacts, start, end))
+    return CapacityAnswer.model_validate(outlook(campaign.spec, contacts, start, end, now))
 
 
 def _progress(counts: Counts) -> Progress:

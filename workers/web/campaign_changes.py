@@ -21,7 +21,7 @@ from workers.runtime import Runtime
 from workers.web.answers import answer
 from workers.web.asked import Expected, Id, Now, json_only
 from workers.web.auth import Caller, TheRuntime, Writer
-from workers.web.campaign_answers import Sized, Summary, sized, summary
+from workers.web.campaign_answers import Sized, Summary, contacts_of, sized, summary
 from workers.web.campaign_routes import check
 from workers.web.hints import hint
 
@@ -101,4 +101,4 @@ async def _act(action: Action, change: Changing) -> Campaign:
 async def _rewritten(connection: AsyncConnection, locked: Campaign, spec: CampaignSpec, change: Changing) -> Response:
     await campaigns.edit(connection, locked, spec, change.caller.user, change.now)
     campaign, counts = await campaign_with_counts(connection, locked.organization_id, locked.id)
-    return answer(sized(campaign, counts.total_contacts, change.now), etag=campaign.epoch)
+    return answer(sized(campaign, contacts_of(counts), change.now), etag=campaign.epoch)

@@ -17,7 +17,7 @@ from infra.db.redials import create_redial
 from infra.queue import messages
 from workers.web.asked import Id, Now, json_only
 from workers.web.auth import Caller, Writer, runtime_of
-from workers.web.campaign_answers import Redialled, Sized, redialled, sized
+from workers.web.campaign_answers import NOBODY, Redialled, Sized, redialled, sized
 from workers.web.campaign_routes import check
 from workers.web.hints import hint
 from workers.web.once import once
@@ -75,7 +75,7 @@ async def redial(request: Request, copy: Copy, body: Redial) -> Response:
 
 async def _duplicate(copy: Copying, body: CampaignCopy, connection: AsyncConnection) -> Sized:
     _, made = await copy.copy(connection, body, COPY)
-    return sized(made, 0, copy.now)
+    return sized(made, NOBODY, copy.now)
 
 
 async def _redial(copy: Copying, body: Redial, connection: AsyncConnection) -> Redialled:

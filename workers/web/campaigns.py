@@ -15,7 +15,7 @@ from infra.db.counts import campaign_with_counts
 from workers.web.answers import ListAnswer, answer
 from workers.web.asked import Id, Now, Paging, json_only
 from workers.web.auth import Caller, Reader, TheRuntime, Writer
-from workers.web.campaign_answers import Sized, Summary, Whole, sized, summary, whole
+from workers.web.campaign_answers import NOBODY, Sized, Summary, Whole, sized, summary, whole
 from workers.web.campaign_routes import check
 from workers.web.once import once
 
@@ -52,4 +52,4 @@ async def look(runtime: TheRuntime, caller: Reader, campaign_id: Id, now: Now) -
 
 async def _create(body: CampaignSpec, caller: Caller, now: datetime, connection: AsyncConnection) -> Sized:
     await check(connection, caller, body, timing_problems(body, now))
-    return sized(await campaigns.create(connection, caller.organization_id, body, caller.user, now), 0, now)
+    return sized(await campaigns.create(connection, caller.organization_id, body, caller.user, now), NOBODY, now)
