@@ -13,18 +13,9 @@ import structlog
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from domain.cohort import USERS_LAYOUT, USERS_PLAN, Category, Plan, SourceType, UnreadableError, plan
-from domain.cohort_file import (
-    HEAD_BYTES,
-    LONGEST_RECORD_BYTES,
-    Opening,
-    Page,
-    Record,
-    open_csv,
-    read_csv,
-    read_json_lines,
-)
-from domain.cohort_row import Draft, Rejection, Rules, judge, refusals, repeats
+from domain.cohort import USERS_LAYOUT, Category, SourceType, UnreadableError, plan
+from domain.cohort_file import HEAD_BYTES, Opening, open_csv
+from domain.cohort_row import refusals
 from infra.db.ingest import (
     Progress,
     Work,
@@ -39,11 +30,12 @@ from infra.db.ingest import (
 )
 from infra.metrics import Metrics
 from infra.settings import Settings
+from workers.ingest.chunk import Chunk, Reader, reading
 from workers.ingest.redial import take_page
 
 logger = structlog.get_logger()
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +55,20 @@ def limits(settings: Settings) -> Limits:
 
 async def ingest(database: AsyncEngine, limits: Limits, metrics: Metrics, cohort_id: int, stop: asyncio.Event) -> None:
     """Read a cohort until its end, until `stop`, or until another worker turns out to do it."""
+    reader = Reader(limits.chunk_bytes)
     try:
-        while not stop.is_set() and await step(database, limits, metrics, cohort_id):
+        while not stop.is_set() and await step(database, limits, metrics, cohort_id, reader):
             pass
     except (DataError, IntegrityError) as error:
         # The database will refuse this value again, so trying again would never end.
         logger.warning("cohort.refused", cohort_id=cohort_id, error=type(error.orig).__name__)
         async with database.begin() as connection:
             await finish(connection, cohort_id, "the database refused a row; nothing of its chunk was stored")
+    finally:
+        await reader.close()
 
 
-async def step(database: AsyncEngine, limits: Limits, metrics: Metrics, cohort_id: int) -> bool:
+async def step(database: AsyncEngine, limits: Limits, metrics: Metrics, cohort_id: int, reader: Reader) -> bool:
     """Read the head or the next chunk; whether there is more to do here."""
     async with database.begin() as connection:
         work = await lock(connection, cohort_id)
@@ -84,7 +79,7 @@ async def step(database: AsyncEngine, limits: Limits, metrics: Metrics, cohort_i
         try:
             if work.layout is None:
                 return await _open(connection, limits, work)
-            return await _chunk(connection, limits, metrics, work)
+            return await _chunk(connection, limits, metrics, work, reader)
         except UnreadableError as error:
             await finish(connection, work.id, f"{error.message}; {error.way_out}")
             logger.info("cohort.failed", cohort_id=work.id)
@@ -102,60 +97,35 @@ async def _open(connection: AsyncConnection, limits: Limits, work: Work) -> bool
     return True
 
 
-async def _chunk(connection: AsyncConnection, limits: Limits, metrics: Metrics, work: Work) -> bool:
-    page = await _page(connection, limits, work)
-    room = limits.max_rows - work.total_records
-    rules = Rules(work.default_region, limits.max_cell_characters)
-    progress = await _keep(connection, work, page, page.records[:room], rules)
+async def _chunk(connection: AsyncConnection, limits: Limits, metrics: Metrics, work: Work, reader: Reader) -> bool:
+    how = reading(work, limits.max_cell_characters)
+    found = await reader.chunk(connection, work, how)
+    chunk = found.cut(limits.max_rows - work.total_records)
+    if chunk is found:
+        await reader.look_ahead(connection, work, how, chunk)
+    progress = await _keep(connection, work, chunk)
     metrics.ingest_rows.labels("valid").inc(progress.valid)
     metrics.ingest_rows.labels("rejected").inc(sum(progress.rejected.values()))
-    if len(page.records) > room:
+    if chunk is not found:
         raise UnreadableError(f"the file has more than {limits.max_rows} rows", "upload the others as another file")
-    if work.cursor_bytes + page.bytes_read < work.file_bytes:
+    if work.cursor_bytes + chunk.page.bytes_read < work.file_bytes:
         return True
-    if work.total_records + len(page.records) == 0:
+    if work.total_records + len(chunk.page.records) == 0:
         raise UnreadableError("the file has no data row", "add a row below the header")
     await finish(connection, work.id)
     logger.info("cohort.completed", cohort_id=work.id)
     return False
 
 
-async def _page(connection: AsyncConnection, limits: Limits, work: Work) -> Page:
-    """The records at the cursor; a longer piece of the file when one record fills the usual one."""
-    for length in (limits.chunk_bytes, LONGEST_RECORD_BYTES):
-        buffer = await read_file(connection, work.id, work.cursor_bytes, length)
-        ends_file = work.cursor_bytes + len(buffer) >= work.file_bytes
-        page = _read(buffer, work, ends_file=ends_file, is_full=length == LONGEST_RECORD_BYTES)
-        if page.bytes_read or ends_file:
-            return page
-    raise UnreadableError(f"line {work.cursor_line + 1} is longer than 4 MiB", "see whether the file is CSV text")
-
-
-def _read(buffer: bytes, work: Work, *, ends_file: bool, is_full: bool) -> Page:
-    layout = work.layout or USERS_LAYOUT
-    first_line = work.cursor_line + 1
-    if work.source_type is SourceType.JSON:
-        return read_json_lines(buffer, layout.header, first_line, ends_file=ends_file)
-    return read_csv(buffer, layout.delimiter, first_line, ends_file=ends_file, is_full=is_full)
-
-
-async def _keep(connection: AsyncConnection, work: Work, page: Page, records: list[Record], rules: Rules) -> Progress:
-    """Judge the rows, store what each becomes, and move the cursor behind the page."""
-    where = _plan(work)
-    judged = [judge(record, where, rules) for record in records]
-    drafts = [one for one in judged if isinstance(one, Draft)]
-    repeated = repeats(drafts)
+async def _keep(connection: AsyncConnection, work: Work, chunk: Chunk) -> Progress:
+    """Store what each row of a chunk becomes, and move the cursor behind it."""
     take = add_contacts if work.category is Category.CONTACTS else stop_numbers
-    refused = await take(connection, work, [draft for draft in drafts if draft.line not in repeated])
-    rejections = [one for one in judged if isinstance(one, Rejection)] + refusals(refused, repeated, records)
+    refused = await take(connection, work, [draft for draft in chunk.drafts if draft.line not in chunk.repeated])
+    records = chunk.page.records
+    rejections = chunk.rejections + refusals(refused, chunk.repeated, records)
     await add_rejected(connection, work.id, rejections)
     reasons = Counter(rejection.reason for rejection in rejections)
+    page = chunk.page
     progress = Progress(page.bytes_read, page.lines_read, len(records) - len(rejections), reasons)
     await advance(connection, work, progress)
     return progress
-
-
-def _plan(work: Work) -> Plan:
-    if work.source_type is SourceType.JSON or work.layout is None:
-        return USERS_PLAN
-    return plan(work.layout.header, work.mapping)

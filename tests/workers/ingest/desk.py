@@ -12,6 +12,7 @@ from domain.cohort import Category, Mapping, SourceType
 from infra.db.cohorts import Cohort, cohort, create_cohort, rejected_rows
 from infra.metrics import Metrics, make_metrics
 from tests.builders import Scene
+from workers.ingest.chunk import Reader
 from workers.ingest.ingest import Limits, ingest, step
 
 T = TypeVar("T")
@@ -86,7 +87,9 @@ class Desk:
         return self.cohort(cohort_id)
 
     def read_chunk(self, cohort_id: int) -> bool:
-        return self.runner.run(step(self.database, self.limits, self.metrics, cohort_id))
+        return self.runner.run(
+            step(self.database, self.limits, self.metrics, cohort_id, Reader(self.limits.chunk_bytes))
+        )
 
     def cohort(self, cohort_id: int) -> Cohort:
         campaign = self.campaign

@@ -12,6 +12,7 @@ from infra.db.ingest import add_contacts
 from tests.builders import campaign, phone
 from tests.workers.ingest.desk import Desk
 from workers.ingest import ingest as ingesting
+from workers.ingest.chunk import Reader
 from workers.ingest.ingest import step
 
 MAPPING = {
@@ -212,8 +213,9 @@ def test_two_workers_on_one_cohort_do_no_chunk_twice(desk: Desk) -> None:
 
 async def working(desk: Desk, cohort_id: int) -> None:
     """Like the sweep: comes back as long as the cohort is not done."""
+    reader = Reader(desk.limits.chunk_bytes)
     while True:
-        if not await step(desk.database, desk.limits, desk.metrics, cohort_id):
+        if not await step(desk.database, desk.limits, desk.metrics, cohort_id, reader):
             async with desk.database.begin() as connection:
                 if await is_done(connection, cohort_id):
                     return
