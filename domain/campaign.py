@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
+from domain import template
 from domain.allowed_schedule import AllowedSchedule
 from domain.retry import RetryConfig
 from domain.spec import Location, Spec, refuse
@@ -103,6 +104,13 @@ class AppConfig(Spec):
     def callers(self, connection_id: int) -> tuple[str, ...] | None:
         """The numbers this campaign may call from on a connection, None for all of the connection's."""
         return next((c.phone_numbers for c in self.connection_configs if c.connection_id == connection_id), None)
+
+    @field_validator("message")
+    @classmethod
+    def _readable(cls, message: str | None) -> str | None:
+        if message is not None:
+            template.parse(message)
+        return message
 
     @field_validator("connection_configs")
     @classmethod

@@ -10,6 +10,7 @@ from domain.allowed_schedule import known_zone
 from domain.cohort import Plan
 from domain.cohort_file import ROW_TOO_LONG, Record
 from domain.phone import to_e164
+from domain.template import MISSING_VARIABLE, lacking
 
 MISSING_PHONE = "missing_phone_number"
 INVALID_PHONE = "invalid_phone_number"
@@ -40,10 +41,11 @@ class Rejection(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What every row of a file is judged by, beside its plan."""
+    """What every row of a file is judged by, beside its plan; the message of its campaign may require variables."""
 
     default_region: str | None
     max_cell_characters: int
+    required_variables: tuple[str, ...] = ()
 
 
 def judge(record: Record, plan: Plan, rules: Rules) -> Draft | Rejection:
@@ -54,13 +56,12 @@ def judge(record: Record, plan: Plan, rules: Rules) -> Draft | Rejection:
     phone = to_e164(record.cells[plan.phone], rules.default_region)
     if phone is None:
         return Rejection(record.line, INVALID_PHONE, record.cells)
-    return Draft(
-        record.line,
-        phone,
-        _cell(record.cells, plan.user_identifier),
-        _cell(record.cells, plan.timezone),
-        _variables(record.cells, plan),
-    )
+    variables = _variables(record.cells, plan)
+    missing = lacking(rules.required_variables, orjson.loads(variables)) if rules.required_variables else None
+    if missing is not None:
+        return Rejection(record.line, MISSING_VARIABLE + missing, record.cells)
+    identifier, zone = _cell(record.cells, plan.user_identifier), _cell(record.cells, plan.timezone)
+    return Draft(record.line, phone, identifier, zone, variables)
 
 
 def repeats(drafts: Iterable[Draft]) -> dict[int, int]:

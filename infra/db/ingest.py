@@ -31,6 +31,7 @@ class Work:
     campaign_status: Status
     run: int
     default_region: str | None
+    message: str | None
     category: Category
     source_type: SourceType
     mapping: Mapping | None
@@ -56,7 +57,8 @@ _LOCK = text("""
     WITH mine AS MATERIALIZED (
         SELECT * FROM cohorts WHERE id = :id AND status = 'processing' FOR UPDATE SKIP LOCKED)
     SELECT mine.id, mine.organization_id, mine.campaign_id, campaigns.status AS campaign_status, campaigns.run,
-        organizations.default_region, mine.category, mine.source_type, CAST(mine.mapping AS text) AS mapping,
+        campaigns.spec #>> '{app_config,message}' AS message, organizations.default_region, mine.category,
+        mine.source_type, CAST(mine.mapping AS text) AS mapping,
         CAST(mine.layout AS text) AS layout, mine.file_bytes, mine.cursor_bytes, mine.cursor_line,
         mine.total_records, CAST(mine.rejected_by_reason AS text) AS rejected_by_reason
     FROM mine JOIN campaigns ON campaigns.id = mine.campaign_id

@@ -84,3 +84,10 @@ def test_an_action_leads_on_holds_already_or_is_forbidden(action: Action, status
         assert target is TRANSITIONS[action][1]
     else:
         assert target is None
+
+
+def test_a_message_that_cannot_be_read_is_refused_with_its_place() -> None:
+    with pytest.raises(ValidationError, match="at character 4"):
+        CampaignSpec.model_validate(body(app_config={"message": "Hi {{first_name"}))
+
+    assert is_valid(app_config={"message": "Hi {{first_name|there}}"})

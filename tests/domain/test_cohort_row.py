@@ -1,6 +1,6 @@
 import pytest
 
-from domain.cohort import Mapping, plan
+from domain.cohort import USERS_PLAN, Mapping, plan
 from domain.cohort_file import MALFORMED_QUOTES, Record
 from domain.cohort_row import Draft, Rejection, Rules, judge, refusals, repeats
 
@@ -68,3 +68,29 @@ def test_a_repeated_number_shares_the_fate_of_its_first_row() -> None:
         Rejection(4, "duplicate_in_file", ["4"]),
         Rejection(5, "opted_out", ["5"]),
     ]
+
+
+@pytest.mark.parametrize(
+    ("first_name", "required", "reason"),
+    [
+        ("Zoë", ("first_name",), None),
+        (" ", ("first_name",), "missing_variable:first_name"),
+        ("Zoë", ("first_name", "last_name"), "missing_variable:last_name"),
+        (" ", (), None),
+    ],
+)
+def test_a_row_without_a_variable_that_the_message_requires_is_rejected(
+    first_name: str, required: tuple[str, ...], reason: str | None
+) -> None:
+    record = Record(2, ["4155550133", "u-1", "", first_name])
+
+    judged = judge(record, PLAN, Rules("US", 40, required))
+
+    assert (judged.reason if isinstance(judged, Rejection) else None) == reason
+
+
+def test_a_user_without_a_variable_that_the_message_requires_is_rejected() -> None:
+    rules = Rules("US", 40, ("tier",))
+    judged = [judge(Record(2, ["4155550133", "", "", given]), USERS_PLAN, rules) for given in ('{"tier":3}', "{}", "")]
+
+    assert [isinstance(one, Draft) for one in judged] == [True, False, False]

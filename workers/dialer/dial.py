@@ -6,6 +6,7 @@ provider answers, or does not, becomes a report, and the report is handed in unt
 
 import asyncio
 
+import orjson
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -13,6 +14,7 @@ from domain.attempt import Entry, Report, Source, instant
 from domain.campaign import CampaignSpec
 from domain.dialing import CAMPAIGN_CHANGED, CEILING, objection
 from domain.outcome import Outcome
+from domain.template import MISSING_VARIABLE, MissingVariableError, render
 from infra.connections import http
 from infra.connections.transport import Exchange, NotSent, Transport, UnreachableError
 from infra.db.attempts import Claimed
@@ -56,7 +58,12 @@ class Dial:
             self.tally.void(entry, CAMPAIGN_CHANGED)
             await self.give_back(claim.attempt_id, CAMPAIGN_CHANGED)
             return
-        exchange = await self._exchange(claim, route, spec)
+        try:
+            order = self._order(claim, spec)
+        except MissingVariableError as error:
+            await self._leave_out(claim, error.name)
+            return
+        exchange = await self._exchange(entry, http.placing(order, route.credentials, self._clock.now()), route, spec)
         report = http.placed(claim.attempt_id, exchange, self._clock.now())
         self.tally.dialled(entry, report)
         await self._hand_in(report)
@@ -66,12 +73,20 @@ class Dial:
         at = instant(self._clock.now())
         await self._hand_in(Report(attempt_id, Outcome.VOID, Source.DIALER, at, reason=reason))
 
+    async def _leave_out(self, claim: Claimed, name: str) -> None:
+        """End an attempt whose message, edited after the contact came, has a hole: nothing leaves.
+
+        A void one would come again at once; as an internal error the retry policy decides when, if at all.
+        """
+        self.tally.void(claim.entry, MISSING_VARIABLE.rstrip(":"))
+        at = instant(self._clock.now())
+        reason = MISSING_VARIABLE + name
+        await self._hand_in(Report(claim.attempt_id, Outcome.INTERNAL_ERROR, Source.DIALER, at, reason=reason))
+
     def close(self) -> None:
         self._transport.close()
 
-    async def _exchange(self, claim: Claimed, route: Route, spec: CampaignSpec) -> Exchange:
-        entry = claim.entry
-        request = http.placing(self._order(claim, spec), route.credentials, self._clock.now())
+    async def _exchange(self, entry: Entry, request: bytes, route: Route, spec: CampaignSpec) -> Exchange:
         try:
             line = await self._transport.borrow(route.credentials.address)
         except UnreachableError as error:
@@ -95,6 +110,7 @@ class Dial:
             await asyncio.sleep(wait / 1e6)
 
     def _order(self, claim: Claimed, spec: CampaignSpec) -> http.Order:
+        """MissingVariableError when the contact lacks what the message requires."""
         app = spec.app_config
         return http.Order(
             attempt_id=claim.attempt_id,
@@ -105,7 +121,7 @@ class Dial:
             app_id=app.app_id,
             app_version=app.app_version,
             variables=claim.variables,
-            message=app.message,
+            message=app.message and render(app.message, orjson.loads(claim.variables)),
             callback_url=f"{self._public_url}/api/callbacks/{claim.entry.connection_id}",
         )
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.cohort import USERS_LAYOUT, USERS_PLAN, Plan, SourceType, UnreadableError, plan
+from domain.cohort import USERS_LAYOUT, USERS_PLAN, Category, Plan, SourceType, UnreadableError, plan
 from domain.cohort_file import LONGEST_RECORD_BYTES, Page, read_csv, read_json_lines
 from domain.cohort_row import Draft, Rejection, Rules, judge, repeats
+from domain.template import variables
 from infra.db.ingest import Work, read_file
 
 
@@ -60,7 +61,8 @@ class Chunk:
 def reading(work: Work, max_cell_characters: int) -> Reading:
     layout = work.layout or USERS_LAYOUT
     where = USERS_PLAN if work.source_type is SourceType.JSON else plan(layout.header, work.mapping)
-    rules = Rules(work.default_region, max_cell_characters)
+    message = work.message if work.category is Category.CONTACTS else None
+    rules = Rules(work.default_region, max_cell_characters, variables(message) if message else ())
     return Reading(work.source_type, layout.delimiter, layout.header, where, rules)
 
 

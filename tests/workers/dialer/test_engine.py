@@ -107,6 +107,22 @@ def test_what_the_provider_is_told_is_the_campaigns_and_the_contacts(run: Run, s
     }
 
 
+def test_the_message_is_rendered_for_each_contact_and_never_sent_with_a_hole(run: Run, settings: Settings) -> None:
+    made = run(lambda db: scene(db, contacts=2, message="Hi {{name}}, {{note|bye}}"))
+    run(lambda db: _give_variables(db, made))
+
+    async def step(engine: Engine, _: Provider, runtime: Runtime) -> None:
+        engine.accept(_message(_entries(made)))
+        await _until_in(runtime, "attempts WHERE outcome IS NOT NULL", 2)
+
+    (placed,) = _dial(settings, made, step)
+
+    left_out = run(lambda db: _reasons(db, "internal_error"))
+    assert placed["message"] == "Hi Zoë, bye"
+    assert left_out == ["missing_variable:name"]
+    assert run(lambda db: contact(db, made.contact_ids[1])).state == "exhausted"
+
+
 def test_copies_of_a_message_are_dialled_once(run: Run, settings: Settings) -> None:
     made = run(lambda db: scene(db, contacts=5, attempts_per_second=100))
 
@@ -393,6 +409,12 @@ async def _pause(runtime: Runtime, made: Scene) -> None:
     async with runtime.database.begin() as connection:
         locked = await campaigns.lock(connection, made.organization_id, made.campaign_id)
         await campaigns.act(connection, locked, Action.PAUSE, "test", datetime.now(UTC))
+
+
+async def _reasons(db: AsyncConnection, outcome: str) -> list[str]:
+    return list(
+        (await db.execute(text("SELECT reason FROM attempts WHERE outcome = :outcome"), {"outcome": outcome})).scalars()
+    )
 
 
 async def _give_variables(db: AsyncConnection, made: Scene) -> None:

@@ -94,6 +94,17 @@ def test_an_opted_out_number_is_rejected(desk: Desk) -> None:
     assert desk.rejected(cohort_id) == {2: "opted_out", 4: "opted_out"}
 
 
+def test_a_row_without_a_variable_that_the_message_requires_is_rejected(desk: Desk) -> None:
+    said = "UPDATE campaigns SET spec = jsonb_set(spec, '{app_config,message}', '\"Hi {{name}}, {{day|soon}}\"')"
+    desk.execute(said)
+    cohort_id = desk.upload("phone,name\n4155550133,Ann\n4155550134, \n")
+
+    desk.read(cohort_id)
+
+    assert desk.rejected(cohort_id) == {3: "missing_variable:name"}
+    assert desk.read(desk.stop("4155550133")).valid_records == 1
+
+
 @pytest.mark.parametrize(
     ("file", "mapping", "told"),
     [

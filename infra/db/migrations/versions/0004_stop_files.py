@@ -30,8 +30,8 @@ ALTER TABLE contacts ADD COLUMN stopped boolean NOT NULL DEFAULT false;
 
 # Half of what a new contact cost was its two foreign keys. Contacts are made under the lock of their cohort's row, and
 # neither cohorts nor campaigns are deleted while they have contacts, so that one look for a statement is as good as two
-# for a row, and none is needed for a rejected row. The number's form is checked without a regular expression, which took
-# as long as an index.
+# for a row, and none is needed for a rejected row. The number's form is checked without a regular expression, which
+# took as long as an index.
 CONTACTS = """
 ALTER TABLE contacts DROP CONSTRAINT contacts_campaign_id_fkey;
 ALTER TABLE contacts DROP CONSTRAINT contacts_cohort_id_fkey;
