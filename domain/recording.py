@@ -1,8 +1,8 @@
 """What a report changes: the one place that decides how an attempt ends and what becomes of its contact.
 
 Everything here may be called twice with the same report and in any order: an outcome only moves forward, evidence
-beats its absence, and a contact follows its latest attempt only. A word that contradicts a closed attempt changes
-nothing; on a void one it is kept as `provider_status`, because then something was sent after all.
+beats its absence, and a contact follows its latest attempt only. A final word that contradicts a closed attempt changes
+no outcome and is kept as its `provider_status`; of a void one every word is, because then something was sent after all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -215,7 +215,11 @@ def _measured(attempt: Attempt, threshold_seconds: int | None) -> Attempt:
 
 
 def _contradicted(report: Report, attempt: Attempt) -> Attempt:
-    return replace(attempt, provider_status=report.status) if attempt.outcome is Outcome.VOID else attempt
+    """The outcome stands; what speaks against it can be seen. A receipt that overtook `sent` is no contradiction."""
+    ended = Outcome.COMPLETED if attempt.outcome is Outcome.SHORT_DURATION else attempt.outcome
+    if ended is Outcome.VOID or FINAL_STATUSES.get(report.status, ended) not in {ended, Outcome.SENT}:
+        return replace(attempt, provider_status=report.status)
+    return attempt
 
 
 def _placed(report: Report, attempt: Attempt, rules: Rules) -> Attempt:

@@ -20,6 +20,7 @@ from infra.crypto import seal, unseal
 from infra.db.listing import Listed, Page, order, pattern
 
 SEALED = frozenset({"secret"})
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ async def edit(
     removed = set(locked.phone_numbers) - set(spec.phone_numbers)
     if using := [user for user, loses in await _users(connection, locked, removed) if loses]:
         raise ConflictError(
-            f"campaign {using[0]} calls from a number that connection {locked.id} would lose", "edit the campaign first"
+            f"{_named(using)} calls from a number that connection {locked.id} would lose", "edit the campaign first"
         )
     row = await connection.execute(_EDIT, {"id": locked.id, "now": now} | _written(spec, key))
     return _connection(row.one())
@@ -165,7 +166,8 @@ async def delete(connection: AsyncConnection, locked: Connection, now: datetime)
     """ConflictError while a campaign that is not final uses it."""
     if using := await _users(connection, locked):
         raise ConflictError(
-            f"connection {locked.id} is used by campaign {using[0][0]}, which is not over", "cancel or edit it first"
+            f"connection {locked.id} is used by {_named([user for user, _ in using])}, not over yet",
+            "cancel or edit what uses it first",
         )
     await connection.execute(_DELETE, {"id": locked.id, "now": now})
 
@@ -181,6 +183,12 @@ async def _users(
     """The campaigns that use it and are not over, and whether they call from one of the removed numbers."""
     values = {"id": locked.id, "organization_id": locked.organization_id, "removed": sorted(removed)}
     return [(row.id, row.loses) for row in await connection.execute(_USERS, values)]
+
+
+def _named(campaign_ids: list[int]) -> str:
+    shown = ", ".join(map(str, campaign_ids[:MOST_NAMED]))
+    more = len(campaign_ids) - MOST_NAMED
+    return f"campaign{'s' * (len(campaign_ids) > 1)} {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 def _written(spec: ConnectionSpec, key: str) -> dict[str, Any]:

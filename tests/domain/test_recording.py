@@ -322,7 +322,27 @@ def test_a_provider_cannot_speak_in_our_name(word: str) -> None:
 def test_a_contradiction_changes_no_final_outcome(first: str, second: str) -> None:
     ended = told(callback(first, 20, duration=30))
 
-    assert told(callback(second, 40, duration=1), attempt=ended) == ended
+    after_all = told(callback(second, 40, duration=1), attempt=ended)
+
+    assert replace(after_all, provider_status=first) == ended
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        ("no_answer", "completed", "completed"),
+        ("completed", "busy", "busy"),
+        ("busy", "busy", "busy"),
+        ("completed", "delivered", "completed"),
+        ("delivered", "sent", "delivered"),
+        ("completed", "ringing", "completed"),
+        ("busy", "transferred", "busy"),
+    ],
+)
+def test_a_final_word_against_the_outcome_is_kept_to_be_seen(first: str, second: str, kept: str) -> None:
+    attempt = told(callback(second, 40), attempt=told(callback(first, 20)))
+
+    assert attempt.provider_status == kept
 
 
 # Void: it provably sent nothing.

@@ -143,6 +143,19 @@ def test_a_connection_stays_while_a_campaign_that_is_not_over_uses_it(api: Api, 
     assert api("GET", f"/api/connections/{connection_id}").status_code == (200 if code == 409 else 404)
 
 
+def test_the_campaigns_that_keep_a_connection_are_named(api: Api) -> None:
+    connection_id = created(api)
+
+    async def use(db: AsyncConnection) -> list[int]:
+        return [await builders.campaign(db, api.organization_id, [connection_id]) for _ in range(7)]
+
+    ids = api.rows(use)
+
+    message = api("DELETE", f"/api/connections/{connection_id}").json()["message"]
+
+    assert f"campaigns {', '.join(map(str, ids[:5]))} and 2 more" in message
+
+
 def test_a_deleted_connection_can_no_longer_be_named(api: Api) -> None:
     connection_id = created(api)
     api("DELETE", f"/api/connections/{connection_id}")
