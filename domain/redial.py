@@ -5,10 +5,11 @@ not be called, or still has attempts of its own to come, is chosen too and rejec
 without a reason.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
+import orjson
 from pydantic import Field, ValidationError, model_validator
 
 from domain.allowed_schedule import AllowedSchedule
@@ -18,6 +19,7 @@ from domain.contact import ContactState
 from domain.outcome import Outcome
 from domain.shown import shown_state
 from domain.spec import Spec
+from domain.template import MISSING_VARIABLE, lacking
 from domain.validation import invalid
 
 STILL_OPEN = "still_open"
@@ -69,6 +71,12 @@ class Choice:
     status: Status
     run: int
 
+    def takes(self, one: "Found") -> bool:
+        return one.outcome in self.outcomes or self.shown(one) in self.states
+
+    def shown(self, one: "Found") -> ContactState:
+        return shown_state(one.state, self.status, of_this_run=one.run >= self.run)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -100,10 +108,15 @@ def copied(spec: CampaignSpec, copy: CampaignCopy, ending: str) -> CampaignSpec:
         raise invalid(error, own) from None
 
 
-def chosen(found: Iterable[Found], choice: Choice, after_line: int) -> list[Draft | Rejection]:
-    """The contacts that are chosen, numbered on from a line: each to be called again, or with why it is not."""
-    matching = [one for one in found if one.outcome in choice.outcomes or _shown(one, choice) in choice.states]
-    return [_judged(one, _shown(one, choice), line) for line, one in enumerate(matching, after_line + 1)]
+def chosen(
+    found: Iterable[Found], choice: Choice, after_line: int, required_variables: Sequence[str] = ()
+) -> list[Draft | Rejection]:
+    """The contacts that are chosen, numbered on from a line: each to be called again, or with why it is not.
+
+    `required_variables` are those of the new campaign's message.
+    """
+    matching = enumerate(filter(choice.takes, found), after_line + 1)
+    return [_judged(one, choice.shown(one), line, required_variables) for line, one in matching]
 
 
 def cells(one: Found) -> list[str]:
@@ -111,12 +124,13 @@ def cells(one: Found) -> list[str]:
     return [str(one.contact_id), one.phone, one.user_identifier or "", one.timezone or "", one.variables]
 
 
-def _shown(one: Found, choice: Choice) -> ContactState:
-    return shown_state(one.state, choice.status, of_this_run=one.run >= choice.run)
-
-
-def _judged(one: Found, state: ContactState, line: int) -> Draft | Rejection:
-    reason = STOPPED if one.is_stopped else _REFUSED.get(state)
+def _judged(one: Found, state: ContactState, line: int, required_variables: Sequence[str]) -> Draft | Rejection:
+    reason = STOPPED if one.is_stopped else _REFUSED.get(state) or _missing(one, required_variables)
     if reason is not None:
         return Rejection(line, reason, cells(one))
     return Draft(line, one.phone, one.user_identifier, one.timezone, one.variables)
+
+
+def _missing(one: Found, required: Sequence[str]) -> str | None:
+    missing = lacking(required, orjson.loads(one.variables)) if required else None
+    return None if missing is None else MISSING_VARIABLE + missing

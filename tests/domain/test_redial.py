@@ -57,6 +57,15 @@ def test_what_is_chosen_keeps_who_it_is_and_is_numbered_on() -> None:
     assert refused == Rejection(12, "stopped", ["7", phone(1), "u-7", "Europe/Paris", '{"first_name":"Ann"}'])
 
 
+def test_who_lacks_a_variable_of_the_new_message_is_rejected_by_its_name() -> None:
+    (taken,) = chosen([DONE], BUSY, 0, ("first_name",))
+    (refused,) = chosen([DONE], BUSY, 0, ("first_name", "amount"))
+
+    assert isinstance(taken, Draft)
+    assert isinstance(refused, Rejection)
+    assert refused.reason == "missing_variable:amount"
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -131,6 +131,12 @@ def test_an_own_cap_of_none_retries_nothing() -> None:
     assert minutes(policy(3, 15, busy={"enabled": True, "max_retries": 0}), [BUSY]) is None
 
 
+def test_three_retries_can_make_four_attempts_and_no_more() -> None:
+    config = policy(3, 15, no_answer={"enabled": True})
+
+    assert [minutes(config, [NO_ANSWER] * made) for made in (1, 2, 3, 4)] == [15, 15, 15, None]
+
+
 def test_a_minute_may_be_shorter_than_a_minute() -> None:
     config = policy(1, 15, busy={"enabled": True})
 

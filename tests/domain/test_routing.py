@@ -132,3 +132,11 @@ def test_rebuilding_does_not_catch_up_a_key_that_was_left_out() -> None:
 def test_nobody_is_picked_when_nobody_is_available() -> None:
     assert Rota({A: 1, B: 1}).peek(lambda _key: False) is None
     assert Rota({}).peek(everyone) is None
+
+
+def test_weights_of_three_and_one_are_three_quarters_and_one_quarter() -> None:
+    assert Counter(turns(Rota({A: 3, B: 1}), 100)) == {A: 75, B: 25}
+
+
+def test_the_numbers_of_a_connection_are_used_equally() -> None:
+    assert Counter(turns(Rota({A: 1, B: 1, C: 1}), 300)) == {A: 100, B: 100, C: 100}

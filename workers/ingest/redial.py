@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.cohort_file import Record
 from domain.cohort_row import Draft, Rejection, refusals
 from domain.redial import Found, cells, chosen
+from domain.template import variables
 from infra.db import redials
 from infra.db.ingest import Progress, Work, add_contacts, add_rejected, advance, finish
 from infra.metrics import Metrics
@@ -26,7 +27,8 @@ async def take_page(connection: AsyncConnection, metrics: Metrics, work: Work) -
     """Take the next contacts of the source; whether there may be more."""
     walk = await redials.walk(connection, work.id)
     found = await redials.page(connection, walk, CONTACTS_AT_ONCE)
-    judged = chosen(found, walk.choice, work.total_records)
+    required = variables(work.message) if work.message else ()
+    judged = chosen(found, walk.choice, work.total_records, required)
     progress = await _keep(connection, work, found, judged)
     metrics.ingest_rows.labels("valid").inc(progress.valid)
     metrics.ingest_rows.labels("rejected").inc(sum(progress.rejected.values()))

@@ -191,3 +191,21 @@ def test_cells_that_a_spreadsheet_would_run_are_neutralised(api: Api, ledger: Le
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert rows[0]["user_identifier"] == "'=cmd()"
     assert rows[0]["phone_number"] == phone(0)
+
+
+@pytest.mark.parametrize("what", ["attempts", "contacts"])
+def test_an_export_of_nothing_still_has_its_header(api: Api, ledger: Ledger, what: str) -> None:
+    answer = api("GET", ledger.path(f"{what}?cohort=999"), headers={"Accept": "text/csv"})
+
+    lines = answer.text.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("attempt_id,contact," if what == "attempts" else "contact_id,cohort_id,")
+
+
+def test_what_a_cell_holds_comes_back_as_it_was(api: Api, ledger: Ledger) -> None:
+    odd = 'say "hi", then\nbye; ok'
+    api.rows(lambda db: db.execute(text("UPDATE contacts SET user_identifier = :odd"), {"odd": odd}))
+
+    answer = api("GET", ledger.path("contacts"), headers={"Accept": "text/csv"})
+
+    assert {row["user_identifier"] for row in csv.DictReader(io.StringIO(answer.text, newline=""))} == {odd}

@@ -163,6 +163,19 @@ def test_lists_are_paged_sorted_searched_and_filtered(api: Api) -> None:
     assert either["total"] == 4
 
 
+def test_an_item_of_the_list_is_the_summary_and_so_is_what_create_answers(api: Api) -> None:
+    answer = api("POST", "/api/campaigns", json=body(api, description="Remind them"))
+
+    (item,) = api("GET", "/api/campaigns").json()["items"]
+
+    assert set(item) == {
+        "name", "campaign_id", "status", "channel", "app_id", "app_type", "app_version", "description", "created_by",
+        "created_at", "updated_by", "updated_at", "start_timestamp", "end_timestamp",
+    }  # fmt: skip
+    assert set(answer.json()) == set(item) | {"capacity"}
+    assert {name: answer.json()[name] for name in item} == item
+
+
 @pytest.mark.parametrize("column", ["campaign_id", "name", "status", "created_at", "updated_at", "end_timestamp"])
 def test_a_list_can_be_sorted_by_each_column(api: Api, column: str) -> None:
     ids = [created(api, name=name) for name in ("a", "b")]
