@@ -41,7 +41,7 @@ class Lane:
 
     `open_until` is the end of the present window, 0 while it is closed. `callers` holds, for each connection, the turn
     of its calling numbers by index. `granted` are the entries on their way, by contact; `present` are the connections
-    that took part in its split at the last step.
+    that took part in its split at the last step. No contact of its run is due before `due_from`.
     """
 
     campaign_id: int
@@ -58,6 +58,7 @@ class Lane:
     firsts: deque[Candidate] = field(default_factory=deque)
     granted: dict[int, Entry] = field(default_factory=dict)
     present: frozenset[int] = frozenset()
+    due_from: int = 0
 
     def has_work(self) -> bool:
         return bool(self.retries or self.firsts) and self.places != 0

@@ -78,6 +78,7 @@ class Campaign:
     status: Status
     run: int
     retry_config: RetryConfig
+    run_started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +128,14 @@ def follow(
     """The contact, and the attempt's `next_attempt_at`, after its attempt's outcome has changed.
 
     `outcomes` are those of this contact's attempts of this run in order, voids left out, so that of this attempt comes
-    last unless it is void. A contact that has gone on to another attempt or run, or was taken off, is left as it is.
+    last unless it is void. A contact that has gone on to another attempt or run, or was taken off, is left as it is;
+    one whose campaign has gone on to another run goes there too, whatever came of this attempt.
     """
     mine = (contact.run, contact.attempts) == (attempt.run, attempt.number)
     if not mine or contact.state in DECIDED_BY_SOMEBODY or attempt.outcome is None or attempt.ended_at is None:
         return contact, attempt
+    if contact.run < campaign.run and campaign.status not in FINAL:
+        return _in_the_present_run(contact, campaign, attempt.ended_at), replace(attempt, next_attempt_at=None)
     if attempt.outcome is Outcome.VOID:
         contact = replace(contact, attempts=attempt.number - 1)
     if outcomes and outcomes[-1] in REACHED:
@@ -146,12 +150,20 @@ def follow(
 
 
 def _ready(contact: Contact, campaign: Campaign, due_at: datetime, waiting_for: str | None) -> Contact:
-    """Due again, unless its number was stopped, or the campaign is over or has gone on to another run."""
+    """Due again, unless its number was stopped or the campaign is over."""
     if contact.stopped:
         return _settled(contact, ContactState.REMOVED)
-    if campaign.status in FINAL or contact.run < campaign.run:
-        return _settled(contact, AFTER_THE_END.get(campaign.status, ContactState.EXPIRED))
+    if campaign.status in FINAL:
+        return _settled(contact, AFTER_THE_END[campaign.status])
     return replace(contact, state=ContactState.READY, due_at=due_at, waiting_for=waiting_for)
+
+
+def _in_the_present_run(contact: Contact, campaign: Campaign, ended_at: datetime) -> Contact:
+    """Nothing of a run is due before it began, and nobody whose number was stopped is due at all."""
+    if contact.stopped:
+        return _settled(contact, ContactState.REMOVED)
+    due_at = max(ended_at, campaign.run_started_at or ended_at)
+    return replace(contact, state=ContactState.READY, run=campaign.run, attempts=0, due_at=due_at, waiting_for=None)
 
 
 def _settled(contact: Contact, state: ContactState) -> Contact:

@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     look_up_seconds: Seconds = (15.0, 60.0, 300.0, 900.0)
     absent_seconds: Positive = 15.0
     max_attempt_minutes: Positive = 120.0
+    missed_run_minutes: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 60.0
 
     max_upload_bytes: Annotated[int, Field(ge=1)] = 512 * 1024 * 1024
     max_rows: Annotated[int, Field(ge=1)] = 10_000_000
@@ -94,6 +95,11 @@ class Settings(BaseSettings):
     @property
     def retry_minute(self) -> timedelta:
         return timedelta(seconds=self.retry_minute_seconds)
+
+    @property
+    def missed_within(self) -> timedelta:
+        """How old an occurrence may be and still run."""
+        return timedelta(minutes=self.missed_run_minutes)
 
     @property
     def slot_tolerance(self) -> int:

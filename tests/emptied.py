@@ -56,7 +56,7 @@ class Emptied:
 
     def fresh(self) -> str:
         """The name of the database, as the migrations left it and with nobody connected to it."""
-        if self._database is None or not self._is_emptied(self._database):
+        if self._database is None or self._database.closed or not self._is_emptied(self._database):
             self._make()
         return NAME
 

@@ -187,7 +187,7 @@ def _decide(
             if after.outcome is not Outcome.VOID:
                 numbers[after.number] = after.outcome
             sequence = [numbers[number] for number in sorted(numbers)]
-            campaign = Campaign(row.id, row.status, row.run, retry_config)
+            campaign = Campaign(row.id, row.status, row.run, retry_config, row.started_at)
             contacts[contact.id], after = follow(contact, after, campaign, sequence, rules)
         if after is not before:
             attempts[after.id] = after

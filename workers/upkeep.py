@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.contact import ContactState
-from infra.db import opt_outs, upkeep
+from infra.db import opt_outs, rollover, upkeep
 from infra.db.upkeep import START, Place
 
 logger = structlog.get_logger()
@@ -57,3 +57,19 @@ async def _settle(
     while place is not None and not stop.is_set():
         async with database.begin() as connection:
             place = await upkeep.settle_page(connection, campaign_id, state, place, retries=retries)
+
+
+async def roll_all(database: AsyncEngine, stop: asyncio.Event) -> None:
+    """Bring over what a lost message, a killed worker or a locked row left in an older run."""
+    async with database.connect() as connection:
+        behind = await rollover.waiting(connection)
+    for campaign_id in behind:
+        await roll(database, campaign_id, stop)
+
+
+async def roll(database: AsyncEngine, campaign_id: int, stop: asyncio.Event) -> None:
+    """Bring a campaign's contacts into its present run, from the first number to the last."""
+    after: str | None = ""
+    while after is not None and not stop.is_set():
+        async with database.begin() as connection:
+            after = await rollover.roll(connection, campaign_id, after)

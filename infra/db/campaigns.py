@@ -5,7 +5,7 @@ Who acts is `by`; the present instant is an argument. Contacts are settled later
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -14,12 +14,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.campaign import FINAL, Action, CampaignSpec, Status
 from domain.errors import NotFoundError
 from domain.lifecycle import Standing, after_action, check_epoch, first_end
+from domain.runs import MISSED_WITHIN, moved_end, nothing_left, passed
+from domain.schedule import Plan
 from infra.db.listing import Listed, Page, order, pattern
+from infra.db.runs import close_run, is_open, note_missed, open_run
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """`start_at` and `end_at` are what holds now, `spec` what a person wrote; `started_at` is of the present run."""
+    """`start_at` and `end_at` are what holds now, `spec` what a person wrote; `started_at` is of the present run.
+
+    `plan` is its schedule, None for one that has only its own start. While a recurring campaign is `scheduled` its
+    `start_at` is the next occurrence, and that of its run once it is active; `next_run_at` is the first occurrence
+    that nothing has come of yet.
+    """
 
     id: int
     organization_id: int
@@ -34,6 +42,12 @@ class Campaign:
     created_at: datetime
     updated_by: str
     updated_at: datetime
+    plan: Plan | None
+    next_run_at: datetime | None
+
+    @property
+    def recurs(self) -> bool:
+        return self.plan is not None and self.plan.recurs
 
 
 SORT_COLUMNS = {
@@ -47,7 +61,7 @@ SORT_COLUMNS = {
 }
 COLUMNS = """c.id, c.organization_id, c.status, CAST(c.spec AS text) AS spec, c.epoch, c.run, c.start_at, c.end_at,
     (SELECT started_at FROM runs WHERE campaign_id = c.id AND run = c.run) AS started_at,
-    c.created_by, c.created_at, c.updated_by, c.updated_at"""
+    c.created_by, c.created_at, c.updated_by, c.updated_at, CAST(c.plan AS text) AS plan, c.next_run_at"""
 
 _GET = text(f"SELECT {COLUMNS} FROM campaigns c WHERE id = :id AND organization_id = :organization_id")
 # NO KEY: a pause must not wait for a long upload or a chunk of contacts, which hold the campaign's key. It does wait
@@ -79,19 +93,13 @@ _CREATE = text(f"""
 _REVISE = text(f"""
     WITH revised AS (
         UPDATE campaigns SET name = :name, status = :status, spec = CAST(:spec AS jsonb), epoch = epoch + 1,
-            start_at = :start_at, end_at = :end_at, updated_by = :by, updated_at = :now
+            start_at = :start_at, end_at = :end_at, plan = CAST(:plan AS jsonb), next_run_at = :next_run_at,
+            run = :run, updated_by = :by, updated_at = :now
         WHERE id = :id RETURNING *),
     noted AS (
-        INSERT INTO campaign_revisions (campaign_id, epoch, spec, status, run, changed_by)
-        SELECT id, epoch, spec, status, run, updated_by FROM revised)
+        INSERT INTO campaign_revisions (campaign_id, epoch, spec, plan, status, run, changed_by)
+        SELECT id, epoch, spec, plan, status, run, updated_by FROM revised)
     SELECT {COLUMNS} FROM revised c
-""")
-_OPEN_RUN = text("""
-    INSERT INTO runs (campaign_id, run, status, occurrence_at, started_at)
-    VALUES (:id, :run, 'open', :occurrence_at, :now) ON CONFLICT (campaign_id, run) DO NOTHING
-""")
-_CLOSE_RUN = text("""
-    UPDATE runs SET status = 'ended', ended_at = :now WHERE campaign_id = :id AND run = :run AND status = 'open'
 """)
 _HAS_WORK = text("""
     SELECT EXISTS (SELECT FROM contacts WHERE campaign_id = :id)
@@ -143,32 +151,64 @@ async def edit(connection: AsyncConnection, locked: Campaign, spec: CampaignSpec
     """Give a locked campaign another spec; an edit that changes nothing is no revision."""
     if spec == locked.spec:
         return locked
-    moved = spec.end_timestamp != locked.spec.end_timestamp
-    end_at = spec.end_timestamp if moved else locked.end_at
-    return await _revise(connection, replace(locked, spec=spec, end_at=end_at), by, now)
+    changed = replace(locked, spec=spec)
+    if spec.end_timestamp != locked.spec.end_timestamp:
+        times = locked.start_at, locked.next_run_at
+        end_at, next_run_at = moved_end(locked.plan, times, spec.end_timestamp, now)
+        changed = replace(changed, end_at=end_at, next_run_at=next_run_at)
+    return await revise(connection, changed, by, now)
 
 
-async def act(connection: AsyncConnection, locked: Campaign, action: Action, by: str, now: datetime) -> Campaign:
+async def act(
+    connection: AsyncConnection,
+    locked: Campaign,
+    action: Action,
+    by: str,
+    now: datetime,
+    *,
+    missed_within: timedelta = MISSED_WITHIN,
+) -> Campaign:
     """Do what a person asked of a locked campaign; ConflictError when its state forbids it."""
     has_work = bool((await connection.execute(_HAS_WORK, {"id": locked.id})).scalar_one())
     target = after_action(action, Standing(locked.status, locked.start_at, locked.end_at, has_work), now)
     if target is locked.status:
         return locked
-    if target is Status.ACTIVE:
-        return await _begin(connection, locked, by, now)
     if target in FINAL:
         return await _finish(connection, locked, target, by, now)
-    return await _revise(connection, replace(locked, status=target), by, now)
+    if locked.recurs and action in {Action.RESUME, Action.START}:
+        taken = await _turn(connection, locked, by, now, missed_within, wanted=action is Action.START)
+        if taken.status in FINAL:
+            raise nothing_left(locked.status)
+        return taken
+    if target is Status.ACTIVE:
+        return await _begin(connection, locked, locked.start_at, by, now)
+    return await revise(connection, replace(locked, status=target), by, now)
 
 
-async def activate(connection: AsyncConnection, campaign_id: int, by: str, now: datetime) -> Campaign | None:
-    """Begin a scheduled campaign whose time has come, and open its run; None when it is not (or no longer) so."""
+async def activate(
+    connection: AsyncConnection, campaign_id: int, by: str, now: datetime, *, missed_within: timedelta = MISSED_WITHIN
+) -> Campaign | None:
+    """Begin a campaign, or a recurring one's next run, whose time has come; None when it is not (or no longer) so."""
     locked = await _lock_any(connection, campaign_id)
-    if locked is None or locked.status is not Status.SCHEDULED:
+    if locked is None or not _is_due(locked, now):
         return None
-    if (locked.start_at and locked.start_at > now) or (locked.end_at and locked.end_at <= now):
+    if locked.recurs:
+        return await _turn(connection, locked, by, now, missed_within)
+    return await _begin(connection, locked, locked.start_at, by, now)
+
+
+async def exhaust(connection: AsyncConnection, campaign_id: int, by: str, now: datetime) -> Campaign | None:
+    """End the run whose contacts are all final, and with the last run the campaign.
+
+    None when it is not active, or when its next run is due, which is what ends this one.
+    """
+    locked = await _lock_any(connection, campaign_id)
+    if locked is None or locked.status is not Status.ACTIVE or _is_due(locked, now):
         return None
-    return await _begin(connection, locked, by, now)
+    if not locked.recurs:
+        return await _finish(connection, locked, Status.ENDED, by, now)
+    await close_run(connection, locked.id, locked.run, now)
+    return await _rest(connection, locked, by, now)
 
 
 async def end(
@@ -181,30 +221,88 @@ async def end(
     return await _finish(connection, locked, Status.ENDED, by, now)
 
 
+async def pass_over(connection: AsyncConnection, locked: Campaign, now: datetime) -> None:
+    """Record the occurrences that have passed as missed: no run will come of them any more."""
+    if locked.plan is not None and locked.recurs:
+        gone = passed(locked.plan, locked.next_run_at, locked.end_at, now, timedelta())
+        await note_missed(connection, locked.id, gone.missed)
+
+
 async def _lock_any(connection: AsyncConnection, campaign_id: int) -> Campaign | None:
     row = (await connection.execute(_LOCK, {"id": campaign_id, "organization_id": None})).one_or_none()
     return _campaign(row) if row else None
 
 
-async def _begin(connection: AsyncConnection, locked: Campaign, by: str, now: datetime) -> Campaign:
-    """Make it active. One that is started before its time keeps no later start: a pause must not send it back."""
-    run = {"id": locked.id, "run": locked.run, "occurrence_at": locked.start_at, "now": now}
-    await connection.execute(_OPEN_RUN, run)
+def _is_due(locked: Campaign, now: datetime) -> bool:
+    if locked.end_at is not None and locked.end_at <= now:
+        return False
+    if locked.status is Status.SCHEDULED:
+        return locked.start_at is None or locked.start_at <= now
+    return locked.status is Status.ACTIVE and locked.next_run_at is not None and locked.next_run_at <= now
+
+
+async def _turn(
+    connection: AsyncConnection,
+    locked: Campaign,
+    by: str,
+    now: datetime,
+    missed_within: timedelta,
+    *,
+    wanted: bool = False,
+) -> Campaign:
+    """Do with a recurring campaign what is due now: open a run, go on with the one that is open, or wait for the next.
+
+    Any occurrence that has passed ends the run before it, whether it runs itself or was missed; so a run that was
+    paused goes on only until the next occurrence. `wanted`: a person asks for a run now, which begins if none goes on.
+    """
+    if locked.plan is None:
+        raise ValueError(f"campaign {locked.id} has no schedule")
+    gone = passed(locked.plan, locked.next_run_at, locked.end_at, now, missed_within)
+    await note_missed(connection, locked.id, gone.missed)
+    if gone:
+        await close_run(connection, locked.id, locked.run, now)
+    ahead = replace(locked, next_run_at=gone.next_at)
+    if gone.run_at is not None:
+        return await _begin(connection, replace(ahead, start_at=gone.run_at), gone.run_at, by, now)
+    if wanted or await is_open(connection, locked.id, locked.run):
+        return await _begin(connection, ahead, None, by, now)
+    return await _rest(connection, ahead, by, now)
+
+
+async def _rest(connection: AsyncConnection, locked: Campaign, by: str, now: datetime) -> Campaign:
+    """Between runs: wait for the next occurrence, or end after the last."""
+    if locked.next_run_at is None:
+        return await _finish(connection, locked, Status.ENDED, by, now)
+    waiting = replace(locked, status=Status.SCHEDULED, start_at=locked.next_run_at)
+    return await revise(connection, waiting, by, now)
+
+
+async def _begin(
+    connection: AsyncConnection, locked: Campaign, occurrence_at: datetime | None, by: str, now: datetime
+) -> Campaign:
+    """Make it active, in one row; its contacts follow into a new run by and by (`infra.db.rollover`).
+
+    One that is started before its time keeps no later start: a pause must not send it back.
+    """
+    run = await open_run(connection, locked.id, locked.run, occurrence_at, now)
     start_at = min(locked.start_at, now) if locked.start_at else None
-    end_at = first_end(locked.end_at, now)
-    begun = replace(locked, status=Status.ACTIVE, start_at=start_at, end_at=end_at)
-    return await _revise(connection, begun, by, now)
+    end_at = locked.end_at if locked.recurs else first_end(locked.end_at, now)
+    begun = replace(locked, status=Status.ACTIVE, run=run, start_at=start_at, end_at=end_at)
+    return await revise(connection, begun, by, now)
 
 
 async def _finish(connection: AsyncConnection, locked: Campaign, status: Status, by: str, now: datetime) -> Campaign:
-    await connection.execute(_CLOSE_RUN, {"id": locked.id, "run": locked.run, "now": now})
-    return await _revise(connection, replace(locked, status=status), by, now)
+    await pass_over(connection, locked, now)
+    await close_run(connection, locked.id, locked.run, now, status)
+    return await revise(connection, replace(locked, status=status, next_run_at=None), by, now)
 
 
-async def _revise(connection: AsyncConnection, changed: Campaign, by: str, now: datetime) -> Campaign:
+async def revise(connection: AsyncConnection, changed: Campaign, by: str, now: datetime) -> Campaign:
     """The one writer of campaigns and their revisions."""
-    values = {"id": changed.id, "start_at": changed.start_at, "end_at": changed.end_at, "by": by, "now": now}
-    row = await connection.execute(_REVISE, values | _written(changed.status, changed.spec))
+    values = {"id": changed.id, "run": changed.run, "by": by, "now": now}
+    times = {"start_at": changed.start_at, "end_at": changed.end_at, "next_run_at": changed.next_run_at}
+    plan = {"plan": changed.plan and changed.plan.model_dump_json()}
+    row = await connection.execute(_REVISE, values | times | plan | _written(changed.status, changed.spec))
     return _campaign(row.one())
 
 
@@ -223,4 +321,5 @@ def _campaign(row: Row[Any]) -> Campaign:
     columns = row._asdict()
     columns["status"] = Status(columns["status"])
     columns["spec"] = CampaignSpec.model_validate_json(columns["spec"])
+    columns["plan"] = columns["plan"] and Plan.model_validate_json(columns["plan"])
     return Campaign(**{name: columns[name] for name in Campaign.__slots__})

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.attempt import EPOCH
 from domain.campaign import CampaignSpec
 from domain.connection import Health
 from domain.recording import NEVER_PLACED
@@ -14,12 +15,13 @@ from domain.recording import NEVER_PLACED
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """An active campaign, by what changes often."""
+    """An active campaign, by what changes often. No contact of its run is due before `due_from`."""
 
     campaign_id: int
     epoch: int
     run: int
     end_at: datetime | None
+    due_from: datetime = EPOCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,14 @@ class SealedRoute:
     phone_numbers: tuple[str, ...]
 
 
-_ACTIVE = text("SELECT id, epoch, run, end_at FROM campaigns WHERE status = 'active' ORDER BY id")
+# Contacts are due in a run from its beginning on (a minute is left for clocks that differ), but for the first, which
+# has those that were uploaded before. What an older run left behind lies before, and is not read over and over.
+_ACTIVE = text("""
+    SELECT c.id, c.epoch, c.run, c.end_at,
+        coalesce(r.started_at - interval '1 minute', to_timestamp(0)) AS due_from
+    FROM campaigns c LEFT JOIN runs r ON r.campaign_id = c.id AND r.run = c.run AND c.run > 1
+    WHERE c.status = 'active' ORDER BY c.id
+""")
 _SPECS = text("""
     SELECT r.campaign_id, r.epoch, CAST(r.spec AS text) AS spec FROM campaign_revisions r
     JOIN unnest(CAST(:campaign_ids AS bigint[]), CAST(:epochs AS int[])) AS wanted(campaign_id, epoch)

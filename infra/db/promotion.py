@@ -1,23 +1,29 @@
-"""Which campaigns' status is due to change: started, ended by time, ended because nothing is left to do."""
+"""Which campaigns' status is due to change: started, run anew, ended by time or because nothing is left to do."""
 
 from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+# The second are recurring campaigns whose next run ends the present one.
 _TO_START = text("""
-    SELECT id FROM campaigns WHERE status = 'scheduled' AND start_at <= :now ORDER BY start_at, id LIMIT 500
+    SELECT id FROM campaigns
+    WHERE (status = 'scheduled' AND start_at <= :now) OR (status = 'active' AND next_run_at <= :now)
+    ORDER BY coalesce(next_run_at, start_at), id LIMIT 500
 """)
 _TO_END = text("""
     SELECT id, epoch FROM campaigns WHERE status IN ('scheduled', 'active', 'paused') AND end_at <= :now
     ORDER BY end_at, id LIMIT 500
 """)
-# Counted in one snapshot: the contacts by the exact counters, and the cohorts that may still bring some.
+# Counted in one snapshot: the contacts by the exact counters, and the cohorts that may still bring some. A contact of
+# an older run has yet to follow into this one, unless it was taken off.
 _EXHAUSTED = """
     SELECT c.id FROM campaigns c
-    WHERE {which} AND c.status = 'active' AND CAST(c.spec ->> 'end_when_exhausted' AS boolean)
+    WHERE {which} AND c.status = 'active'
+      AND (CAST(c.spec ->> 'end_when_exhausted' AS boolean) OR c.plan -> 'schedule' ->> 'schedule_type' = 'recurring')
       AND NOT EXISTS (SELECT FROM cohorts h WHERE h.campaign_id = c.id AND h.status = 'processing')
-      AND (SELECT sum(n) > 0 AND coalesce(sum(n) FILTER (WHERE value IN ('ready', 'dialing') OR run < c.run), 0) = 0
+      AND (SELECT sum(n) > 0 AND coalesce(sum(n) FILTER (
+               WHERE value IN ('ready', 'dialing') OR (run < c.run AND value NOT IN ('opted_out', 'removed'))), 0) = 0
            FROM campaign_counts k WHERE k.campaign_id = c.id AND k.kind = 'contact')
     ORDER BY c.id
 """
@@ -36,7 +42,7 @@ async def to_end(connection: AsyncConnection, now: datetime) -> list[tuple[int, 
 
 
 async def to_exhaust(connection: AsyncConnection) -> list[int]:
-    """Active campaigns that end when exhausted, have contacts, all final, and no cohort under way."""
+    """Active campaigns that end, or whose run ends, when exhausted: with contacts, all final, no cohort under way."""
     return list((await connection.execute(_TO_EXHAUST)).scalars())
 
 

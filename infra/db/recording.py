@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,12 +16,13 @@ from domain.recording import Attempt, Contact
 
 @dataclass(frozen=True, slots=True)
 class CampaignAt:
-    """A campaign's row as it stands while it is locked."""
+    """A campaign's row as it stands while it is locked; `started_at` is of its run."""
 
     id: int
     status: Status
     run: int
     epoch: int
+    started_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ _TOUCHED = text("""
     SELECT id, contact_id, campaign_id, connection_id FROM attempts WHERE id = ANY(CAST(:ids AS bigint[]))
 """)
 _LOCK_CAMPAIGNS = text("""
-    SELECT id, status, run, epoch FROM campaigns WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR SHARE
+    SELECT id, status, run, epoch,
+        (SELECT started_at FROM runs WHERE campaign_id = campaigns.id AND run = campaigns.run) AS started_at
+    FROM campaigns WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR SHARE OF campaigns
 """)
 _LOCK_CONTACTS = text("""
     SELECT id, state, run, attempts, due_at, waiting_for, stopped FROM contacts
@@ -60,7 +64,7 @@ async def lock(connection: AsyncConnection, attempt_ids: Iterable[int]) -> Locke
     ids = sorted(set(attempt_ids))
     touched = (await connection.execute(_TOUCHED, {"ids": ids})).all()
     campaigns = await connection.execute(_LOCK_CAMPAIGNS, {"ids": sorted({row.campaign_id for row in touched})})
-    states = {row.id: CampaignAt(row.id, Status(row.status), row.run, row.epoch) for row in campaigns}
+    states = {row.id: CampaignAt(row.id, Status(row.status), row.run, row.epoch, row.started_at) for row in campaigns}
     contacts = await connection.execute(_LOCK_CONTACTS, {"ids": sorted({row.contact_id for row in touched})})
     people = {
         row.id: Contact(
@@ -107,12 +111,14 @@ _ATTEMPT_COLUMNS = (
     "provider_status", "outcome", "reason", "next_attempt_at", "look_at", "looks", "absent_at",
 )  # fmt: skip
 _SAVE_CONTACTS = text("""
-    UPDATE contacts k SET state = r.state, attempts = r.attempts, due_at = r.due_at, waiting_for = r.waiting_for
-    FROM unnest(CAST(:id AS bigint[]), CAST(:state AS text[]), CAST(:attempts AS int[]),
-        CAST(:due_at AS timestamptz[]), CAST(:waiting_for AS text[])) AS r(id, state, attempts, due_at, waiting_for)
+    UPDATE contacts k SET state = r.state, run = r.run, attempts = r.attempts, due_at = r.due_at,
+        waiting_for = r.waiting_for
+    FROM unnest(CAST(:id AS bigint[]), CAST(:state AS text[]), CAST(:run AS int[]), CAST(:attempts AS int[]),
+        CAST(:due_at AS timestamptz[]), CAST(:waiting_for AS text[]))
+        AS r(id, state, run, attempts, due_at, waiting_for)
     WHERE k.id = r.id
 """)
-_CONTACT_COLUMNS = ("id", "state", "attempts", "due_at", "waiting_for")
+_CONTACT_COLUMNS = ("id", "state", "run", "attempts", "due_at", "waiting_for")
 
 
 async def save(connection: AsyncConnection, attempts: Sequence[Attempt], contacts: Sequence[Contact]) -> None:

@@ -14,6 +14,7 @@ UPKEEP = "upkeep"
 DIAL_ENTRIES = "dial_entries"
 INGEST_COHORT = "ingest_cohort"
 SETTLE_CAMPAIGN = "settle_campaign"
+ROLL_CAMPAIGN = "roll_campaign"
 
 MOST_ENTRIES = 64
 
@@ -29,6 +30,10 @@ def ingest_cohort(cohort_id: int) -> Message[None]:
 
 def settle_campaign(campaign_id: int) -> Message[None]:
     return _message(UPKEEP, SETTLE_CAMPAIGN, campaign_id)
+
+
+def roll_campaign(campaign_id: int) -> Message[None]:
+    return _message(UPKEEP, ROLL_CAMPAIGN, campaign_id)
 
 
 def _message(queue: str, actor: str, argument: object) -> Message[None]:

@@ -550,20 +550,38 @@ def test_a_call_that_outlives_its_campaign_is_recorded_and_not_retried(
     assert attempt.next_attempt_at == contact.due_at
 
 
+@pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.NO_ANSWER, Outcome.BUSY, Outcome.VOID])
+def test_a_call_that_outlives_its_run_ends_in_that_run_and_its_contact_is_ready_in_the_next(outcome: Outcome) -> None:
+    ended = replace(OPEN, outcome=outcome, ended_at=after(60))
+    outcomes = [] if outcome is Outcome.VOID else [outcome]
+
+    contact, attempt = follow(DIALING, ended, replace(CAMPAIGN, run=3), outcomes, RULES)
+
+    assert (contact.state, contact.run, contact.attempts, contact.due_at) == (ContactState.READY, 3, 0, after(60))
+    assert (attempt.run, attempt.next_attempt_at) == (1, None)
+
+
+def test_nothing_of_a_run_is_due_before_it_began() -> None:
+    ended = replace(OPEN, outcome=Outcome.BUSY, ended_at=after(60))
+
+    contact, _ = follow(DIALING, ended, replace(CAMPAIGN, run=2, run_started_at=after(90)), [Outcome.BUSY], RULES)
+
+    assert contact.due_at == after(90)
+
+
 @pytest.mark.parametrize(
     ("outcome", "state"),
     [
         (Outcome.COMPLETED, ContactState.DONE),
-        (Outcome.NO_ANSWER, ContactState.EXHAUSTED),
-        (Outcome.BUSY, ContactState.EXPIRED),  # its run has no retries any more
+        (Outcome.BUSY, ContactState.EXPIRED),
         (Outcome.VOID, ContactState.EXPIRED),
     ],
 )
-def test_a_call_that_outlives_its_run_ends_in_that_run(outcome: Outcome, state: ContactState) -> None:
+def test_a_call_that_outlives_its_run_and_its_campaign_ends_in_that_run(outcome: Outcome, state: ContactState) -> None:
     ended = replace(OPEN, outcome=outcome, ended_at=after(60))
     outcomes = [] if outcome is Outcome.VOID else [outcome]
 
-    contact, _ = follow(DIALING, ended, replace(CAMPAIGN, run=2), outcomes, RULES)
+    contact, _ = follow(DIALING, ended, replace(CAMPAIGN, run=2, status=Status.ENDED), outcomes, RULES)
 
     assert (contact.state, contact.run, contact.due_at) == (state, 1, None)
 

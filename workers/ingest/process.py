@@ -15,10 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from infra.db.ingest import untouched
 from infra.queue.broker import declare, start_worker
-from infra.queue.messages import COHORTS, INGEST_COHORT, SETTLE_CAMPAIGN, UPKEEP
+from infra.queue.messages import COHORTS, INGEST_COHORT, ROLL_CAMPAIGN, SETTLE_CAMPAIGN, UPKEEP
 from workers.ingest.ingest import ingest, limits
 from workers.runtime import Runtime
-from workers.upkeep import settle, tend
+from workers.upkeep import roll, roll_all, settle, tend
 
 logger = structlog.get_logger()
 
@@ -35,16 +35,18 @@ Take = Callable[[int], Coroutine[Any, Any, None]]
 
 async def main(runtime: Runtime, stop: asyncio.Event) -> None:
     """Work until `stop`; the chunk that is being read is finished, the rest is for whoever comes next."""
-    take_cohort, take_campaign = _takers(runtime, stop)
+    take_cohort, take_over, take_anew = _takers(runtime, stop)
     loop = asyncio.get_running_loop()
     declare(runtime.broker, COHORTS, INGEST_COHORT, _from_thread(loop, take_cohort))
-    declare(runtime.broker, UPKEEP, SETTLE_CAMPAIGN, _from_thread(loop, take_campaign))
+    declare(runtime.broker, UPKEEP, SETTLE_CAMPAIGN, _from_thread(loop, take_over))
+    declare(runtime.broker, UPKEEP, ROLL_CAMPAIGN, _from_thread(loop, take_anew))
     worker = start_worker(runtime.broker, {COHORTS, UPKEEP}, THREADS)
     try:
         async with asyncio.TaskGroup() as loops:
             sweep = Sweep(runtime.database, take_cohort, loops)
             loops.create_task(_every(SWEEP_SECONDS, sweep.look, stop))
             loops.create_task(_every(UPKEEP_SECONDS, lambda: tend(runtime.database, stop), stop))
+            loops.create_task(_every(SWEEP_SECONDS, lambda: roll_all(runtime.database, stop), stop))
     finally:
         await asyncio.to_thread(worker.stop, timeout=STOP_MS)
 
@@ -68,17 +70,20 @@ class Sweep:
                 self._reading[cohort_id] = self._tasks.create_task(self._take(cohort_id))
 
 
-def _takers(runtime: Runtime, stop: asyncio.Event) -> tuple[Take, Take]:
+def _takers(runtime: Runtime, stop: asyncio.Event) -> tuple[Take, Take, Take]:
     """What a message of each queue asks for."""
     how_much = limits(runtime.settings)
 
     async def take_cohort(cohort_id: int) -> None:
         await _tried(lambda: ingest(runtime.database, how_much, runtime.metrics, cohort_id, stop), "cohort.interrupted")
 
-    async def take_campaign(campaign_id: int) -> None:
+    async def take_over(campaign_id: int) -> None:
         await _tried(lambda: settle(runtime.database, campaign_id, stop), "campaign.unsettled")
 
-    return take_cohort, take_campaign
+    async def take_anew(campaign_id: int) -> None:
+        await _tried(lambda: roll(runtime.database, campaign_id, stop), "run.unrolled")
+
+    return take_cohort, take_over, take_anew
 
 
 def _from_thread(loop: asyncio.AbstractEventLoop, take: Take) -> Callable[[int], None]:

@@ -162,6 +162,7 @@ class Board:
             callers={c.connection_id: self._callers(spec, c.connection_id, routed) for c in configs},
             next_free=mark.next_free if mark.pace == at else at.after_change(mark.slot, self._tolerance),
             last_slot=mark.slot,
+            due_from=microseconds(one.due_from),
             granted=old.granted if old is not None else {},
         )
 

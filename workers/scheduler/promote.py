@@ -1,4 +1,4 @@
-"""Starts and ends campaigns when their time has come, or their work is done."""
+"""Starts and ends campaigns and their runs when their time has come, or their work is done."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import instant
 from infra.db import campaigns, promotion
+from workers.hints import follow_up
 from workers.runtime import Runtime
 
 logger = structlog.get_logger()
@@ -24,15 +25,19 @@ async def promote(runtime: Runtime) -> None:
         ending = await promotion.to_end(connection, now)
         exhausted = await promotion.to_exhaust(connection)
     for campaign_id in starting:
+        begun = None
         async with _alone(runtime, campaign_id) as connection:
-            await campaigns.activate(connection, campaign_id, BY, now)
+            within = runtime.settings.missed_within
+            begun = await campaigns.activate(connection, campaign_id, BY, now, missed_within=within)
+        if begun is not None:
+            await follow_up(runtime.broker, begun)
     for campaign_id, epoch in ending:
         async with _alone(runtime, campaign_id) as connection:
             await campaigns.end(connection, campaign_id, BY, now, epoch)
     for campaign_id in exhausted:
         async with _alone(runtime, campaign_id) as connection:
             if await promotion.is_exhausted(connection, campaign_id):
-                await campaigns.end(connection, campaign_id, BY, now)
+                await campaigns.exhaust(connection, campaign_id, BY, now)
 
 
 @asynccontextmanager

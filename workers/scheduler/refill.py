@@ -37,10 +37,10 @@ class Cursor:
     started_at: float = field(default_factory=monotonic)
     is_short: bool = True
 
-    def next_page(self, campaign_id: int, limit: int) -> Page:
+    def next_page(self, campaign_id: int, limit: int, due_from: datetime) -> Page:
         now = monotonic()
         if self.is_short or now - self.started_at > START_OVER_SECONDS:
-            self.due_at, self.contact_id, self.started_at = EPOCH, 0, now
+            self.due_at, self.contact_id, self.started_at = due_from, 0, now
         self.read_at = now
         return Page(campaign_id, limit, self.due_at, self.contact_id)
 
@@ -82,7 +82,9 @@ class Refill:
     ) -> None:
         hungry = [feed for feed in self._feeds.values() if _is_hungry(*queue_of(feed), feed.lane)]
         pages = {
-            feed.lane.campaign_id: queue_of(feed)[0].next_page(feed.lane.campaign_id, _page_size(feed.lane))
+            feed.lane.campaign_id: queue_of(feed)[0].next_page(
+                feed.lane.campaign_id, _page_size(feed.lane), instant(feed.lane.due_from)
+            )
             for feed in hungry
         }
         found: dict[int, list[Due]] = {key: [] for key in pages}

@@ -10,20 +10,19 @@ from fastapi import APIRouter, Depends
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
-from domain.campaign import Action, CampaignSpec, Rate, Status
+from domain.campaign import Action, CampaignSpec, Rate
 from domain.lifecycle import CampaignEdit, check_editable, check_not_final, edited, past_end_problems, with_rate
 from domain.spec import Spec
 from infra.db import campaigns
 from infra.db.campaigns import Campaign
 from infra.db.counts import campaign_with_counts
-from infra.queue import messages
+from workers.hints import follow_up
 from workers.runtime import Runtime
 from workers.web.answers import answer
 from workers.web.asked import Expected, Id, Now, json_only
 from workers.web.auth import Caller, TheRuntime, Writer
 from workers.web.campaign_answers import Sized, Summary, contacts_of, sized, summary
 from workers.web.campaign_routes import check
-from workers.web.hints import hint
 
 router = APIRouter(prefix="/api/campaigns/{campaign_id:int}", tags=["campaigns"], dependencies=[Depends(json_only)])
 
@@ -82,20 +81,21 @@ async def pace(body: RateChange, change: Change) -> Response:
 @router.put("/status", response_model=Summary, summary="Pause, resume or cancel")
 async def change_status(body: StatusChange, change: Change) -> Response:
     campaign = await _act(Action(body.action), change)
-    if campaign.status is Status.CANCELLED:
-        await hint(change.runtime.broker, messages.settle_campaign(campaign.id))
+    await follow_up(change.runtime.broker, campaign)
     return answer(summary(campaign), etag=campaign.epoch)
 
 
 @router.post("/start", response_model=Summary, summary="Start now")
 async def start(change: Change) -> Response:
     campaign = await _act(Action.START, change)
+    await follow_up(change.runtime.broker, campaign)
     return answer(summary(campaign), etag=campaign.epoch)
 
 
 async def _act(action: Action, change: Changing) -> Campaign:
     async with change.begin() as (connection, locked):
-        return await campaigns.act(connection, locked, action, change.caller.user, change.now)
+        within = change.runtime.settings.missed_within
+        return await campaigns.act(connection, locked, action, change.caller.user, change.now, missed_within=within)
 
 
 async def _rewritten(connection: AsyncConnection, locked: Campaign, spec: CampaignSpec, change: Changing) -> Response:

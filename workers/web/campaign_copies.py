@@ -15,11 +15,11 @@ from infra.db import campaigns
 from infra.db.campaigns import Campaign
 from infra.db.redials import create_redial
 from infra.queue import messages
+from workers.hints import hint
 from workers.web.asked import Id, Now, json_only
 from workers.web.auth import Caller, Writer, runtime_of
 from workers.web.campaign_answers import NOBODY, Redialled, Sized, redialled, sized
 from workers.web.campaign_routes import check
-from workers.web.hints import hint
 from workers.web.once import once
 
 router = APIRouter(prefix="/api/campaigns/{campaign_id:int}", tags=["campaigns"], dependencies=[Depends(json_only)])

@@ -18,12 +18,12 @@ from infra.db.cohorts import FILE, MAPPING_FILE, Cohort
 from infra.db.counts import cohort_counts
 from infra.db.engine import snapshot
 from infra.queue import messages
+from workers.hints import hint
 from workers.runtime import Runtime
 from workers.web import stored_file
 from workers.web.answers import Answer, ListAnswer, Millis
 from workers.web.asked import Id, Now, json_only
 from workers.web.auth import GREATEST_ID, Caller, ContactsWriter, Reader, TheRuntime, runtime_of
-from workers.web.hints import hint
 from workers.web.once import once
 from workers.web.upload import FORM, Upload, uploaded
 
