@@ -91,7 +91,8 @@ async def close_run(
     """Close a run if it is open: contacts it did not reach are expired for it, or cancelled with their campaign."""
     if not await is_open(connection, campaign_id, run):
         return
-    contacts = orjson.dumps(await _contacts(connection, campaign_id, run, over)).decode()
+    counted = await _contacts(connection, campaign_id, run, over)
+    contacts = orjson.dumps({str(state): n for state, n in counted.items()}).decode()
     await connection.execute(_CLOSE, {"id": campaign_id, "run": run, "now": now, "contacts": contacts})
 
 
