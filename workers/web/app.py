@@ -26,6 +26,7 @@ from workers.web import (
     health,
     opt_outs,
     organization,
+    schedule,
 )
 from workers.web.boundary import Boundary
 from workers.web.callbacks import Record
@@ -39,6 +40,7 @@ ROUTERS = (
     campaigns.router,
     campaign_changes.router,
     campaign_copies.router,
+    schedule.router,
     cohorts.router,
     attempts.router,
     campaign_contacts.router,

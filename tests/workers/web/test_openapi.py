@@ -25,6 +25,8 @@ def test_every_path_is_described(api: Api) -> None:
         "/api/campaigns/{campaign_id}/start",
         "/api/campaigns/{campaign_id}/duplicate",
         "/api/campaigns/{campaign_id}/redial",
+        "/api/campaigns/{campaign_id}/schedule",
+        "/api/campaigns/{campaign_id}/runs",
         "/api/campaigns/{campaign_id}/attempts",
         "/api/campaigns/{campaign_id}/contacts",
         "/api/campaigns/{campaign_id}/contacts/search",
