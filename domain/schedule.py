@@ -222,4 +222,7 @@ def _two_zones(body: object) -> InitErrorDetails | None:
 
 
 def _repeated(error: Any) -> InitErrorDetails:
-    return InitErrorDetails(type=error["type"], loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
+    context = {name: value for name, value in error.get("ctx", {}).items() if name != "error"}
+    message: Any = error["msg"]  # typed as a literal, to be filled from the context; it is filled already
+    kind = PydanticCustomError(error["type"], message, context)
+    return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"])

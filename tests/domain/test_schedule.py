@@ -135,9 +135,9 @@ def test_a_schedule_that_breaks_a_rule_names_the_field(body: dict[str, Any], fie
 def test_all_problems_are_reported_at_once() -> None:
     config = {"frequency": "daily", "interval": 0, "days_of_week": [1], "time": "9", "time_zone": "Europe/Berlin"}
 
-    fields = recurring_problems(config | {"end_date": "never"}, timezone="UTC", scheduled_at="x")
+    fields = recurring_problems(config | {"end_date": "never", "intervall": 2}, timezone="UTC", scheduled_at="x")
 
-    names = {"interval", "days_of_week", "time", "time_zone", "end_date"}
+    names = {"interval", "days_of_week", "time", "time_zone", "end_date", "intervall"}
     assert fields == {"scheduled_at"} | {f"recurring_config.{name}" for name in names}
 
 
