@@ -43,7 +43,8 @@ _SCHEMA = """
     WHERE relnamespace = 'public'::regnamespace AND attnum > 0 AND NOT attisdropped
 """
 _SEND_AWAY = (
-    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+    " WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 )
 
 

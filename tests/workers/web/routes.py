@@ -22,6 +22,7 @@ TRUNK = {
     "settings": {"url": "http://127.0.0.1:9/attempts", "secret": builders.CONNECTION_SECRET},
     "phone_numbers": ["+14155550100"],
 }
+DAILY = {"schedule_type": "recurring", "recurring_config": {"frequency": "daily", "time": "09:00"}}
 CAMPAIGN = builders.campaign_body(["{connection_id}"])  # type: ignore[list-item]
 
 
@@ -47,6 +48,10 @@ ROUTES: dict[str, Route] = {
     "GET /api/campaigns": Route(READ),
     "GET /api/campaigns/{campaign_id}": Route(READ),
     "PATCH /api/campaigns/{campaign_id}": Route(WRITE, {"name": "Mine"}),
+    "POST /api/campaigns/{campaign_id}/schedule": Route(WRITE, DAILY),
+    "GET /api/campaigns/{campaign_id}/schedule": Route(READ),
+    "DELETE /api/campaigns/{campaign_id}/schedule": Route(WRITE),
+    "GET /api/campaigns/{campaign_id}/runs": Route(READ),
     "PUT /api/campaigns/{campaign_id}/rate": Route(WRITE, {"attempts_per_second": 1}),
     "PUT /api/campaigns/{campaign_id}/status": Route(WRITE, {"action": "cancel"}),
     "POST /api/campaigns/{campaign_id}/start": Route(WRITE),
