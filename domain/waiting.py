@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from domain.allowed_schedule import AllowedSchedule, next_open
-from domain.campaign import Status
+from domain.campaign import FINAL, Status
 from domain.connection import Health
 
 
@@ -90,10 +90,17 @@ def waits_for(due_at: datetime, own: str | None, situation: Situation, now: date
     return wait
 
 
+def held_up(situation: Situation, now: datetime) -> Wait | None:
+    """What keeps a campaign from dialling even those who are due; None when attempts can be made now."""
+    if situation.status in FINAL:
+        return None
+    wait = waits_for(now, None, situation, now)
+    return None if wait.what in {WaitingFor.RATE, WaitingFor.CONCURRENCY} else wait
+
+
 def campaign_waits_for(situation: Situation, backlog: Backlog, now: datetime) -> Wait | None:
     """What keeps a campaign from dialling anybody; None when attempts can be made now."""
-    wait = waits_for(now, None, situation, now)
-    return wait if wait.what not in {WaitingFor.RATE, WaitingFor.CONCURRENCY} else _nothing_due(backlog)
+    return held_up(situation, now) or _nothing_due(backlog)
 
 
 def _before_the_start(due_at: datetime, situation: Situation, now: datetime) -> Wait:

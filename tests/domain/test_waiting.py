@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain.allowed_schedule import AllowedSchedule
 from domain.campaign import Status
 from domain.connection import HEALTHY, Health
-from domain.waiting import Backlog, Situation, Wait, campaign_waits_for, waits_for
+from domain.waiting import Backlog, Situation, Wait, campaign_waits_for, held_up, waits_for
 
 NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)  # a Wednesday
 EARLIER = NOW - timedelta(hours=1)
@@ -122,6 +122,11 @@ def test_a_campaign_tells_what_its_due_contacts_would_and_else_what_it_lacks(
     situation: dict[str, Any], backlog: dict[str, Any], wait: Wait | None
 ) -> None:
     assert campaign_waits_for(replace(AT_WORK, **situation), replace(BACKLOG, **backlog), NOW) == wait
+
+
+@pytest.mark.parametrize("status", [Status.ENDED, Status.CANCELLED])
+def test_a_campaign_that_is_over_is_held_up_by_nothing(status: Status) -> None:
+    assert held_up(replace(AT_WORK, status=status, has_scheduler=False), NOW) is None
 
 
 @given(

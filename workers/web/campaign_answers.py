@@ -7,6 +7,7 @@ from domain.allowed_schedule import AllowedSchedule
 from domain.campaign import LONGEST_LENGTH, AppConfig, Channel, Status
 from domain.capacity import Contacts, outlook
 from domain.contact import ContactState
+from domain.waiting import Wait
 from infra.db.campaigns import Campaign
 from infra.db.counts import Counts
 from workers.web.answers import Answer, Millis
@@ -64,6 +65,8 @@ class Progress(Answer):
 
 
 class Whole(Sized):
+    """`waiting_for` is what holds all its contacts up (`paused`, `window`, `connection_unavailable`…), until when."""
+
     app_config: AppConfig
     allowed_schedule: AllowedSchedule | None
     end_when_exhausted: bool
@@ -71,6 +74,8 @@ class Whole(Sized):
     started_at: Millis | None
     counts: CountsAnswer
     progress: Progress
+    waiting_for: str | None
+    waiting_until: Millis | None
 
 
 NOBODY = Contacts(0, 0)
@@ -92,7 +97,7 @@ def redialled(campaign: Campaign, cohort_id: int, now: datetime) -> Redialled:
     return Redialled(**_summary(campaign), capacity=_capacity(campaign, NOBODY, now), cohort_id=cohort_id)
 
 
-def whole(campaign: Campaign, counts: Counts, now: datetime) -> Whole:
+def whole(campaign: Campaign, counts: Counts, wait: Wait | None, now: datetime) -> Whole:
     return Whole(
         **_summary(campaign),
         capacity=_capacity(campaign, contacts_of(counts), now),
@@ -103,6 +108,8 @@ def whole(campaign: Campaign, counts: Counts, now: datetime) -> Whole:
         started_at=campaign.started_at,
         counts=CountsAnswer(contacts=counts.contacts, attempts=counts.attempts),
         progress=_progress(counts),
+        waiting_for=wait.what if wait else None,
+        waiting_until=wait.until if wait else None,
     )
 
 

@@ -9,9 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from domain.campaign import CampaignSpec, Status
+from domain.contact import ContactState
 from domain.lifecycle import timing_problems
+from domain.waiting import held_up
 from infra.db import campaigns
 from infra.db.counts import campaign_with_counts
+from infra.db.engine import snapshot
+from infra.db.situation import situation
 from workers.web.answers import ListAnswer, answer
 from workers.web.asked import Id, Now, Paging, json_only
 from workers.web.auth import Caller, Reader, TheRuntime, Writer
@@ -45,9 +49,10 @@ async def listed(
 
 @router.get("/{campaign_id:int}", response_model=Whole, summary="Show a campaign with its live counts")
 async def look(runtime: TheRuntime, caller: Reader, campaign_id: Id, now: Now) -> Response:
-    async with runtime.database.connect() as connection:
+    async with snapshot(runtime.database).connect() as connection:
         campaign, counts = await campaign_with_counts(connection, caller.organization_id, campaign_id)
-    return answer(whole(campaign, counts, now), etag=campaign.epoch)
+        stands = await situation(connection, campaign, counts.contacts[ContactState.DIALING])
+    return answer(whole(campaign, counts, held_up(stands, now), now), etag=campaign.epoch)
 
 
 async def _create(body: CampaignSpec, caller: Caller, now: datetime, connection: AsyncConnection) -> Sized:

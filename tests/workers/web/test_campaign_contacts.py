@@ -138,9 +138,11 @@ def test_contacts_wait_while_all_connections_cool_down_or_are_suspended(api: Api
 
     amended(api, "connections", scene.connection_id, cooling_until=until, strikes=1, health_reason="throttled")
     cooling = waits(api, scene)
+    campaign = api("GET", f"/api/campaigns/{scene.campaign_id}").json()
     amended(api, "connections", scene.connection_id, suspended_at=until)
 
     assert cooling == ("connection_unavailable", "2100-01-01T00:00:00.000Z")
+    assert (campaign["waiting_for"], campaign["waiting_until"]) == cooling
     assert waits(api, scene) == ("connection_unavailable", None)
 
 
