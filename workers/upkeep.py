@@ -7,12 +7,13 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.contact import ContactState
-from infra.db import opt_outs, rollover, upkeep
+from infra.db import opt_outs, rollover, upkeep, uploads
 from infra.db.upkeep import START, Place
 
 logger = structlog.get_logger()
 
 KEEP_ANSWERS = timedelta(hours=24)
+KEEP_UPLOADS = timedelta(hours=1)
 
 
 async def tend(database: AsyncEngine, stop: asyncio.Event) -> None:
@@ -21,12 +22,22 @@ async def tend(database: AsyncEngine, stop: asyncio.Event) -> None:
         await upkeep.forget_answers(connection, KEEP_ANSWERS)
         over = await upkeep.unsettled(connection)
         scattered = await upkeep.worth_folding(connection)
+    await discard_uploads(database)
     await settle_opt_outs(database, stop)
     for campaign_id in scattered:
         async with database.begin() as connection:
             await upkeep.fold(connection, campaign_id)
     for campaign_id in over:
         await settle(database, campaign_id, stop)
+
+
+async def discard_uploads(database: AsyncEngine) -> None:
+    """Forget files that stopped arriving."""
+    async with database.begin() as connection:
+        found = await uploads.abandoned(connection, KEEP_UPLOADS)
+    for cohort_id in found:
+        async with database.begin() as connection:
+            await uploads.discard(connection, cohort_id)
 
 
 async def settle_opt_outs(database: AsyncEngine, stop: asyncio.Event) -> None:

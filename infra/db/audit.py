@@ -57,7 +57,7 @@ _COHORTS = text("""
     LEFT JOIN (SELECT cohort_id, count(*) AS n FROM contacts GROUP BY 1) AS k ON k.cohort_id = c.id
     LEFT JOIN (SELECT cohort_id, count(*) AS n FROM rejected_records WHERE reason <> '' GROUP BY 1) AS r
         ON r.cohort_id = c.id
-    ORDER BY c.id
+    WHERE c.status <> 'uploading' ORDER BY c.id
 """)
 
 

@@ -4,7 +4,7 @@ Files stand in parts of 1 MiB, so that any host can work on them and none holds 
 are asked for by cohort: get it with `cohort` first, which tells the organization's from another's.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from domain.campaign import FINAL, Status
 from domain.cohort import Category, CohortStatus, Layout, Mapping, SourceType
 from domain.cohort_file import to_csv
 from domain.errors import ConflictError, NotFoundError
+from infra.db.listing import Listed, Page, order, pattern
 
 PART_BYTES = 1024 * 1024
 REJECTED_PAGE = 1000
@@ -44,7 +45,7 @@ class Cohort:
     completed_at: datetime | None
 
 
-_COLUMNS = """id, campaign_id, name, category, status, source_type, mapping IS NOT NULL AS has_mapping, total_records,
+COLUMNS = """id, campaign_id, name, category, status, source_type, mapping IS NOT NULL AS has_mapping, total_records,
     valid_records, rejected_records, CAST(rejected_by_reason AS text) AS rejected_by_reason, error, created_by,
     created_at, completed_at"""
 _CAMPAIGN = "SELECT status FROM campaigns WHERE id = :campaign_id AND organization_id = :organization_id"
@@ -59,15 +60,27 @@ _PART = text("""
     INSERT INTO cohort_files (cohort_id, file_type, part, data) VALUES (:cohort_id, :file_type, :part, :data)
 """)
 _STORED = text(f"""
-    UPDATE cohorts SET file_bytes = :file_bytes, touched_at = clock_timestamp() WHERE id = :id RETURNING {_COLUMNS}
+    UPDATE cohorts SET file_bytes = :file_bytes, touched_at = clock_timestamp() WHERE id = :id RETURNING {COLUMNS}
 """)
 _GET = text(f"""
-    SELECT {_COLUMNS} FROM cohorts
-    WHERE id = :id AND campaign_id = :campaign_id AND organization_id = :organization_id
+    SELECT {COLUMNS} FROM cohorts
+    WHERE id = :id AND campaign_id = :campaign_id AND organization_id = :organization_id AND status <> 'uploading'
 """)
-_OF_CAMPAIGN = "FROM cohorts WHERE campaign_id = :campaign_id AND organization_id = :organization_id"
-_LIST = text(f"SELECT {_COLUMNS} {_OF_CAMPAIGN} ORDER BY id DESC OFFSET :offset LIMIT :limit")
-_COUNT = text(f"SELECT count(*) {_OF_CAMPAIGN}")
+SORT_COLUMNS = {
+    "cohort_id": "id",
+    "name": "name",
+    "status": "status",
+    "created_at": "created_at",
+    "completed_at": "completed_at",
+}
+_MATCHING = """
+    FROM cohorts
+    WHERE campaign_id = :campaign_id AND organization_id = :organization_id AND status <> 'uploading'
+      AND (CAST(:search AS text) IS NULL OR name ILIKE :search)
+      AND (cardinality(CAST(:statuses AS text[])) = 0 OR status = ANY(CAST(:statuses AS text[])))
+"""
+_PAGE = f"SELECT {COLUMNS} {_MATCHING} {{order}} OFFSET :offset LIMIT :limit"
+_COUNT = text(f"SELECT count(*) {_MATCHING}")
 _FILE_PART = text("""
     SELECT data FROM cohort_files WHERE cohort_id = :cohort_id AND file_type = :file_type AND part = :part
 """)
@@ -107,10 +120,19 @@ async def create_cohort(
     values["created_by"] = created_by
     cohort_id = int((await connection.execute(_CREATE, campaign | values)).scalar_one())
     if mapped is not None:
-        await _store_part(connection, cohort_id, MAPPING_FILE, 0, mapped.encode())
+        await store_part(connection, cohort_id, MAPPING_FILE, 0, mapped.encode())
     file_bytes = await _store(connection, cohort_id, chunks)
+    await lock_open_campaign(connection, organization_id, campaign_id)
+    return from_row((await connection.execute(_STORED, {"id": cohort_id, "file_bytes": file_bytes})).one())
+
+
+async def lock_open_campaign(connection: AsyncConnection, organization_id: int, campaign_id: int) -> None:
+    """Keep the campaign from ending before the transaction does.
+
+    NotFoundError or ConflictError when there is none or it is over.
+    """
+    campaign = {"campaign_id": campaign_id, "organization_id": organization_id}
     _refuse_final((await connection.execute(_LOCK_CAMPAIGN, campaign)).scalar_one_or_none(), campaign_id)
-    return _cohort((await connection.execute(_STORED, {"id": cohort_id, "file_bytes": file_bytes})).one())
 
 
 async def cohort(connection: AsyncConnection, organization_id: int, campaign_id: int, cohort_id: int) -> Cohort:
@@ -119,16 +141,27 @@ async def cohort(connection: AsyncConnection, organization_id: int, campaign_id:
     row = (await connection.execute(_GET, asked)).one_or_none()
     if row is None:
         raise NotFoundError(f"campaign {campaign_id} has no cohort {cohort_id}", "list its cohorts")
-    return _cohort(row)
+    return from_row(row)
 
 
 async def cohorts(
-    connection: AsyncConnection, organization_id: int, campaign_id: int, offset: int = 0, limit: int = 10
-) -> tuple[list[Cohort], int]:
-    """A page of a campaign's cohorts, the newest first, and how many there are."""
-    asked = {"campaign_id": campaign_id, "organization_id": organization_id}
-    rows = await connection.execute(_LIST, asked | {"offset": offset, "limit": limit})
-    return [_cohort(row) for row in rows], int((await connection.execute(_COUNT, asked)).scalar_one())
+    connection: AsyncConnection,
+    organization_id: int,
+    campaign_id: int,
+    page: Page,
+    statuses: Collection[CohortStatus] = (),
+) -> Listed[Cohort]:
+    """A page of a campaign's cohorts."""
+    asked = {
+        "campaign_id": campaign_id,
+        "organization_id": organization_id,
+        "search": pattern(page.search),
+        "statuses": [status.value for status in statuses],
+    }
+    statement = text(_PAGE.format(order=order(SORT_COLUMNS, page)))
+    rows = await connection.execute(statement, asked | {"offset": page.offset, "limit": page.limit})
+    items = [from_row(row) for row in rows]
+    return Listed(items, int((await connection.execute(_COUNT, asked)).scalar_one()))
 
 
 async def file_parts(connection: AsyncConnection, cohort_id: int, file_type: str = FILE) -> AsyncIterator[bytes]:
@@ -158,15 +191,15 @@ async def _store(connection: AsyncConnection, cohort_id: int, chunks: AsyncItera
     async for chunk in chunks:
         waiting += chunk
         while len(waiting) >= PART_BYTES:
-            await _store_part(connection, cohort_id, FILE, parts, bytes(waiting[:PART_BYTES]))
+            await store_part(connection, cohort_id, FILE, parts, bytes(waiting[:PART_BYTES]))
             del waiting[:PART_BYTES]
             parts += 1
     if waiting:
-        await _store_part(connection, cohort_id, FILE, parts, bytes(waiting))
+        await store_part(connection, cohort_id, FILE, parts, bytes(waiting))
     return parts * PART_BYTES + len(waiting)
 
 
-async def _store_part(connection: AsyncConnection, cohort_id: int, file_type: str, part: int, data: bytes) -> None:
+async def store_part(connection: AsyncConnection, cohort_id: int, file_type: str, part: int, data: bytes) -> None:
     await connection.execute(_PART, {"cohort_id": cohort_id, "file_type": file_type, "part": part, "data": data})
 
 
@@ -177,7 +210,7 @@ def _refuse_final(status: str | None, campaign_id: int) -> None:
         raise ConflictError(f"campaign {campaign_id} is {status} and takes no cohorts", "create a new campaign")
 
 
-def _cohort(row: Row[tuple[object, ...]]) -> Cohort:
+def from_row(row: Row[tuple[object, ...]]) -> Cohort:
     values = row._asdict()
     return Cohort(**values | {
         "category": Category(row.category),

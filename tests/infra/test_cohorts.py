@@ -1,18 +1,23 @@
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.cohort import CohortStatus, Mapping, SourceType
+from domain.cohort import Category, CohortStatus, Mapping, SourceType
 from domain.errors import ConflictError, NotFoundError
+from infra.db import uploads
 from infra.db.cohorts import MAPPING_FILE, PART_BYTES, Cohort, cohort, cohorts, create_cohort, file_parts
 from infra.db.ingest import read_file
+from infra.db.listing import Listed, Page
 from tests.builders import Scene, organization, scene
 from tests.conftest import Run
+from tests.rows import amend, number_of
 
 MAPPING = Mapping.model_validate({"phone_number": {"column_name": "Mobile"}})
+SAID = uploads.Accepted("List", Category.CONTACTS, MAPPING)
 
 
 def test_a_file_is_kept_whole_in_parts(run: Run) -> None:
@@ -86,16 +91,16 @@ def test_another_organization_sees_neither_campaign_nor_cohort(run: Run) -> None
         run(lambda db: cohort(db, other, made.campaign_id, stored.id))
     with pytest.raises(NotFoundError):
         run(lambda db: upload(db, Scene(other, 0, made.campaign_id, 0, ()), b"phone\n"))
-    assert run(lambda db: cohorts(db, other, made.campaign_id)) == ([], 0)
+    assert run(lambda db: cohorts(db, other, made.campaign_id, Page())) == Listed([], 0)
 
 
 def test_cohorts_are_listed_by_pages_the_newest_first(run: Run) -> None:
     made = run(scene)
     stored = [run(lambda db: upload(db, made, b"phone\n")) for _ in range(3)]
 
-    page, total = run(lambda db: cohorts(db, made.organization_id, made.campaign_id, offset=1, limit=2))
+    page = run(lambda db: cohorts(db, made.organization_id, made.campaign_id, Page(offset=1, limit=2)))
 
-    assert (page, total) == ([stored[1], stored[0]], 4)
+    assert page == Listed([stored[1], stored[0]], 4)
 
 
 def test_a_contact_belongs_to_a_cohort_of_its_campaign(run: Run) -> None:
@@ -139,3 +144,32 @@ async def downloaded(db: AsyncConnection, cohort_id: int, file_type: str = "coho
 async def sizes(db: AsyncConnection, cohort_id: int) -> list[int]:
     query = text("SELECT length(data) FROM cohort_files WHERE cohort_id = :id ORDER BY part")
     return list((await db.execute(query, {"id": cohort_id})).scalars())
+
+
+def test_an_upload_that_stands_still_is_given_up_and_what_was_accepted_stays(run: Run) -> None:
+    made = run(scene)
+    left, taken = (run(lambda db: uploads.begin(db, made.organization_id, made.campaign_id, "ann")) for _ in range(2))
+    for upload_id in (left, taken):
+        run(lambda db, one=upload_id: uploads.store(db, one, 0, b"phone\n"))  # type: ignore[misc]
+    run(lambda db: uploads.accept(db, made.organization_id, made.campaign_id, taken, SAID))
+
+    found = run(lambda db: uploads.abandoned(db, timedelta(0)))
+    for upload_id in (left, taken):
+        run(lambda db, one=upload_id: uploads.discard(db, one))  # type: ignore[misc]
+
+    assert found == [left]
+    assert run(lambda db: downloaded(db, taken)) == b"phone\n"
+    assert run(lambda db: number_of(db, f"cohorts WHERE id = {left}")) == 0
+    with pytest.raises(ConflictError, match="given up"):
+        run(lambda db: uploads.store(db, left, 1, b"x"))
+    with pytest.raises(ConflictError, match="given up"):
+        run(lambda db: uploads.accept(db, made.organization_id, made.campaign_id, left, SAID))
+
+
+def test_a_campaign_that_ends_while_a_file_arrives_takes_it_no_more(run: Run) -> None:
+    made = run(scene)
+    upload_id = run(lambda db: uploads.begin(db, made.organization_id, made.campaign_id, "ann"))
+    run(lambda db: amend(db, "campaigns", made.campaign_id, status="cancelled"))
+
+    with pytest.raises(ConflictError, match="cancelled"):
+        run(lambda db: uploads.accept(db, made.organization_id, made.campaign_id, upload_id, SAID))

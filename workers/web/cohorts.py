@@ -1,5 +1,6 @@
 """`/api/campaigns/{id}/cohorts`: lists of contacts, as an upload or as JSON. A worker reads them; this stores them."""
 
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ from domain.cohort import Category, CohortStatus, SourceType, Users
 from domain.contact import ContactState
 from domain.errors import NotFoundError
 from domain.lifecycle import check_not_final
-from infra.db import campaigns, cohorts
+from infra.db import campaigns, cohorts, uploads
 from infra.db.cohorts import FILE, MAPPING_FILE, Cohort
 from infra.db.counts import cohort_counts
 from infra.db.engine import snapshot
@@ -22,14 +23,15 @@ from workers.hints import hint
 from workers.runtime import Runtime
 from workers.web import stored_file
 from workers.web.answers import Answer, ListAnswer, Millis
-from workers.web.asked import Id, Now, json_only
-from workers.web.auth import GREATEST_ID, Caller, ContactsWriter, Reader, TheRuntime, runtime_of
+from workers.web.asked import Id, Now, Paging, json_only
+from workers.web.auth import Caller, ContactsWriter, Reader, TheRuntime, runtime_of
 from workers.web.once import once
-from workers.web.upload import FORM, Upload, uploaded
+from workers.web.upload import FORM, Arrival, arriving, check_media_type
 
 router = APIRouter(prefix="/api/campaigns/{campaign_id:int}/cohorts", tags=["cohorts"])
 
 REJECTED = "rejected_records"
+SortBy = Literal["cohort_id", "name", "status", "created_at", "completed_at"]
 FileType = Literal["rejected_records", "cohort", "cohort_transformation"]
 
 
@@ -60,7 +62,7 @@ class CohortAnswer(Accepted):
 
 
 class CountedCohort(CohortAnswer):
-    """`contacts` by state, in one snapshot with the result: they add up to its valid records."""
+    """`contacts` by state, in one snapshot with the result: they add up to its valid records (a stop file has none)."""
 
     contacts: dict[ContactState, int]
 
@@ -70,10 +72,11 @@ class CountedCohort(CohortAnswer):
 )
 async def upload(request: Request, runtime: TheRuntime, caller: ContactsWriter, campaign_id: Id, now: Now) -> Response:
     """202 as soon as the file is stored safely."""
-    await _check_takes_cohorts(runtime, caller, campaign_id)
-    async with uploaded(request, runtime.settings.max_upload_bytes) as sent:
-        create = partial(_store, sent, SourceType.CSV, caller, campaign_id)
-        answered = await once(request, caller, now, 202, create, body=sent.digest)
+    check_media_type(request)
+    cohort_id = await _place(runtime, caller, campaign_id)
+    async with arriving(request, runtime.database, cohort_id, runtime.settings.max_upload_bytes) as (arrival, said):
+        accept = partial(_accept, arrival, said, caller, campaign_id)
+        answered = await once(request, caller, now, 202, accept, body=partial(_told_apart, arrival, said))
     await _hint(runtime_of(request), answered)
     return answered
 
@@ -82,8 +85,7 @@ async def upload(request: Request, runtime: TheRuntime, caller: ContactsWriter, 
     "", status_code=201, response_model=Accepted, dependencies=[Depends(json_only)], summary="Add contacts as JSON"
 )
 async def create(request: Request, body: Users, caller: ContactsWriter, campaign_id: Id, now: Now) -> Response:
-    sent = Upload.of_users(body)
-    answered = await once(request, caller, now, 201, partial(_store, sent, SourceType.JSON, caller, campaign_id))
+    answered = await once(request, caller, now, 201, partial(_store, body, caller, campaign_id))
     await _hint(runtime_of(request), answered)
     return answered
 
@@ -93,15 +95,17 @@ async def listed(
     runtime: TheRuntime,
     caller: Reader,
     campaign_id: Id,
-    offset: Annotated[int, Query(ge=0, le=GREATEST_ID)] = 0,
-    limit: Annotated[int, Query(ge=1, le=100)] = 10,
+    page: Paging,
+    *,
+    sort_by: SortBy = "created_at",
+    status: Annotated[tuple[CohortStatus, ...], Query()] = (),
 ) -> ListAnswer[CohortAnswer]:
-    """The newest first."""
+    """The newest first, unless asked otherwise; `search` looks into the names."""
     async with runtime.database.connect() as connection:
         await campaigns.campaign(connection, caller.organization_id, campaign_id)
-        found, total = await cohorts.cohorts(connection, caller.organization_id, campaign_id, offset, limit)
-    items = [CohortAnswer(**_told(one)) for one in found]
-    return ListAnswer[CohortAnswer](items=items, total=total, offset=offset, limit=limit)
+        found = await cohorts.cohorts(connection, caller.organization_id, campaign_id, page.by(sort_by), status)
+    items = [CohortAnswer(**_told(one)) for one in found.items]
+    return ListAnswer[CohortAnswer](items=items, total=found.total, offset=page.offset, limit=page.limit)
 
 
 @router.get("/{cohort_id:int}", summary="Show a cohort with its contacts by state")
@@ -133,28 +137,46 @@ async def file(runtime: TheRuntime, caller: Reader, campaign_id: Id, cohort_id: 
     return stored_file.download(spool, f"{file_type}-{cohort_id}", _media(found, file_type))
 
 
-async def _check_takes_cohorts(runtime: Runtime, caller: Caller, campaign_id: int) -> None:
-    """Before a long body is read in vain; storing it judges again."""
-    async with runtime.database.connect() as connection:
+async def _place(runtime: Runtime, caller: Caller, campaign_id: int) -> int:
+    """A place for the file, before a long body is read in vain; accepting it judges again."""
+    async with runtime.database.begin() as connection:
         campaign = await campaigns.campaign(connection, caller.organization_id, campaign_id)
-    check_not_final(campaign.status, "add a cohort")
+        check_not_final(campaign.status, "add a cohort")
+        return await uploads.begin(connection, caller.organization_id, campaign_id, caller.user)
 
 
-async def _store(
-    sent: Upload, source_type: SourceType, caller: Caller, campaign_id: int, connection: AsyncConnection
+async def _accept(
+    arrival: Arrival, said: uploads.Accepted, caller: Caller, campaign_id: int, connection: AsyncConnection
 ) -> Accepted:
+    cohort = await uploads.accept(connection, caller.organization_id, campaign_id, arrival.cohort_id, said)
+    return Accepted.model_validate(cohort)
+
+
+async def _told_apart(arrival: Arrival, said: uploads.Accepted) -> bytes:
+    """What tells this upload from another."""
+    mapping = said.mapping.model_dump_json() if said.mapping else ""
+    return arrival.digest() + orjson.dumps([said.name, said.category, mapping])
+
+
+async def _store(users: Users, caller: Caller, campaign_id: int, connection: AsyncConnection) -> Accepted:
+    """Keep users as JSON lines, which are read like a file's rows."""
     cohort = await cohorts.create_cohort(
         connection,
         campaign_id,
         caller.organization_id,
-        name=sent.name,
-        source_type=source_type,
-        mapping=sent.mapping,
+        name=users.name,
+        source_type=SourceType.JSON,
+        mapping=None,
         created_by=caller.user,
-        category=sent.category,
-        chunks=sent.chunks(),
+        category=users.cohort_category,
+        chunks=_lines(users),
     )
     return Accepted.model_validate(cohort)
+
+
+async def _lines(users: Users) -> AsyncIterator[bytes]:
+    for user in users.users:
+        yield user.model_dump_json(exclude_unset=True).encode() + b"\n"
 
 
 async def _hint(runtime: Runtime, answered: Response) -> None:

@@ -1,15 +1,21 @@
 """Cohorts: taken safely, refused with every reason, listed and given back."""
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from infra.db.cohorts import cohorts
+from infra.db.listing import Page
 from infra.queue.messages import COHORTS
 from tests import builders
 from tests.workers.web.asking import Api
+from workers.web.app import create_app
 
 CSV = b"phone,name\n+14155550100,Ann\n+14155550101,Bob\n"
 MAPPING = {"phone_number": {"column_name": "phone"}, "variables": {"first": {"column_name": "name", "required": True}}}
@@ -94,6 +100,75 @@ def test_a_broken_upload_names_every_field_and_stores_nothing(api: Api, data: di
     assert answer.status_code == 400
     assert {detail["field"] for detail in answer.json()["details"]} == fields
     assert (count(api, "cohorts"), count(api, "cohort_files")) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [
+        ("../../etc/passwd.csv", "passwd"),
+        ("C:\\Users\\ann\\march.csv", "march"),
+        (".csv", "csv"),
+        ("..", "cohort"),
+        ("x" * 300 + ".csv", "x" * 200),
+        (" ", "cohort"),
+    ],
+)
+def test_a_cohort_is_named_after_its_file_without_folders(api: Api, filename: str, name: str) -> None:
+    path = f"/api/campaigns/{campaign(api)}/cohorts/upload"
+
+    assert api("POST", path, files={"cohort_file": (filename, CSV)}).json()["name"] == name
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no multipart at all",
+        b'--x\r\nContent-Disposition: form-data; name="cohort_file"; filename="a.csv"\r\n\r\nphone\n+1415',
+        b'--x\r\nContent-Disposition: form-data; filename="a.csv"\r\n\r\nphone\r\n--x--\r\n',
+        b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' * 21 + b"--x--\r\n",
+    ],
+)
+def test_a_body_that_is_cut_off_or_broken_is_refused_and_leaves_nothing(api: Api, body: bytes) -> None:
+    path, kind = f"/api/campaigns/{campaign(api)}/cohorts/upload", {"Content-Type": "multipart/form-data; boundary=x"}
+
+    answer = api("POST", path, content=body, headers=kind)
+
+    assert answer.status_code == 400
+    assert (count(api, "cohorts"), count(api, "cohort_files")) == (0, 0)
+
+
+def test_a_file_beyond_the_bound_is_refused_and_leaves_nothing(api: Api) -> None:
+    small = api.runtime.settings.model_copy(update={"max_upload_bytes": 3_000_000})
+    transport = httpx.ASGITransport(create_app(replace(api.runtime, settings=small), api.reports.record))
+    bounded = replace(api, client=httpx.AsyncClient(transport=transport, base_url="http://outdial.test"))
+    campaign_id = campaign(api)
+
+    answers = [upload(bounded, campaign_id, b"x" * length).status_code for length in (3_000_001, 3_000_000)]
+
+    assert answers == [413, 202]
+    assert count(api, "cohorts") == 1
+
+
+def test_a_file_is_stored_while_it_arrives_and_seen_only_when_it_is_whole(api: Api) -> None:
+    campaign_id = campaign(api)
+    head = b'--x\r\nContent-Disposition: form-data; name="cohort_file"; filename="a.csv"\r\n\r\nphone\n'
+    seen: list[tuple[int, int]] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        yield head + b"+14155550100\n" * 250_000
+        async with api.runtime.database.connect() as connection:
+            parts = (await connection.execute(text("SELECT count(*) FROM cohort_files"))).scalar_one()
+            found = await cohorts(connection, api.organization_id, campaign_id, Page())
+            seen.append((parts, found.total))
+        yield b"\r\n--x--\r\n"
+
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = api("POST", f"/api/campaigns/{campaign_id}/cohorts/upload", content=body(), headers=kind)
+
+    assert answer.status_code == 202
+    assert seen == [(3, 0)]
+    assert api("GET", f"/api/campaigns/{campaign_id}/cohorts").json()["total"] == 1
 
 
 def test_an_upload_without_a_file_says_so(api: Api) -> None:
@@ -216,6 +291,28 @@ def test_cohorts_are_listed_the_newest_first(api: Api) -> None:
 
     assert [one["cohort_id"] for one in page["items"]] == [ids[1], ids[0]]
     assert page["total"] == 3
+
+
+def test_cohorts_are_found_by_name_and_status_in_the_order_that_is_asked_for(api: Api) -> None:
+    campaign_id = campaign(api)
+    for name in ("May", "April", "Maybe 100%"):
+        upload(api, campaign_id, data={"name": name})
+    path = f"/api/campaigns/{campaign_id}/cohorts"
+
+    def names(query: str) -> list[str]:
+        return [one["name"] for one in api("GET", f"{path}?{query}").json()["items"]]
+
+    assert names("sort_by=name&sort_order=asc") == ["April", "May", "Maybe 100%"]
+    assert names("search=may&sort_by=cohort_id&sort_order=asc") == ["May", "Maybe 100%"]
+    assert names("search=100%25") == ["Maybe 100%"]
+    assert len(names("status=processing&status=failed")) == 3
+    assert names("status=completed") == []
+    assert names("limit=1&offset=1&sort_by=name&sort_order=asc") == ["May"]
+
+
+@pytest.mark.parametrize("query", ["sort_by=phone", "sort_order=up", "status=uploading", "limit=101", "offset=-1"])
+def test_a_list_that_cannot_be_made_is_a_400(api: Api, query: str) -> None:
+    assert api("GET", f"/api/campaigns/{campaign(api)}/cohorts?{query}").status_code == 400
 
 
 def test_a_lost_hint_loses_no_upload(api: Api) -> None:
