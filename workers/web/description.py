@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from workers.web import callbacks
 from workers.web.errors import ErrorAnswer, ErrorDetail
+from workers.web.examples import EXAMPLES
 from workers.web.once import HEADER, LONGEST_KEY
 
 Operation = dict[str, Any]
@@ -28,6 +29,9 @@ TAGS = [
     {"name": "cohorts", "description": "Lists of contacts of a campaign"},
     {"name": "attempts", "description": "What happened to whom"},
     {"name": "connections", "description": "Accounts and trunks at providers"},
+    {"name": "contacts", "description": "The people an organization knows, whatever the campaign"},
+    {"name": "opt-outs", "description": "Who must not be called"},
+    {"name": "organization", "description": "What holds for all campaigns of an organization"},
     {"name": "callbacks", "description": "What providers report, signed with their connection's secret"},
     {"name": "health", "description": "Whether the stores answer"},
 ]
@@ -104,6 +108,8 @@ def _anchored(value: Any) -> Any:
 def _complete(path: str, method: HTTPMethod, operation: Operation) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
+    if operation["operationId"] in EXAMPLES:
+        operation["requestBody"]["content"]["application/json"]["example"] = EXAMPLES[operation["operationId"]]
     if method is HTTPMethod.POST and "security" in operation and CREATED & responses.keys():
         operation.setdefault("parameters", []).append(KEY)
     for status in sorted(_errors(path, method, operation)):

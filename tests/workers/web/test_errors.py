@@ -132,6 +132,20 @@ def test_a_store_that_is_away_is_a_503_to_come_back_to(api: Api) -> None:
     assert int(answer.headers["Retry-After"]) > 0
 
 
+def test_a_store_whose_connections_are_all_taken_is_a_503_too(api: Api) -> None:
+    pool = api.runtime.database.sync_engine.pool
+    pool._timeout = 0.01  # type: ignore[attr-defined]  # noqa: SLF001 - nobody wants to wait for five seconds
+    taken = [api.runner.run(api.runtime.database.connect().start()) for _ in range(pool.size())]  # type: ignore[attr-defined]
+
+    answer = api("GET", "/api/campaigns")
+    for one in taken:
+        api.runner.run(one.close())
+
+    assert_told(answer, 503)
+    assert answer.headers["Retry-After"] == "2"
+    assert api("GET", "/api/campaigns").status_code == 200
+
+
 def test_health_names_the_store_that_is_away(api: Api) -> None:
     leave_the_database(api)
 

@@ -15,6 +15,7 @@ from tests.workers.web.asking import Api
 from tests.workers.web.routes import ROUTES, Owned, Route, ask, asking, authorized, owned, sent
 from workers.web.auth import Scope
 from workers.web.description import operations
+from workers.web.examples import EXAMPLES
 from workers.web.once import HEADER
 
 NOBODYS = 999_999_999
@@ -198,6 +199,20 @@ def test_a_store_that_goes_away_is_a_503_to_come_back_to(api: Api, mine: Owned) 
 def settled(answer: Any) -> str:
     """What does not move with the clock."""
     return re.sub(r'"expected_end":"[^"]*"', "", answer.text)
+
+
+def test_every_body_has_an_example_and_every_example_is_taken(api: Api, mine: Owned) -> None:
+    names = {one["operationId"]: name for name, one in described(api).items() if takes_json(one) and name not in OPEN}
+    admin = authorized(mine.organization_id, Scope.ADMIN)
+
+    answers = {one: ask(api, names[one], mine.ids, json=body, headers=admin) for one, body in EXAMPLES.items()}
+
+    assert names.keys() == EXAMPLES.keys()
+    assert not {name: answer.text for name, answer in answers.items() if answer.status_code >= 300}
+
+
+def takes_json(operation: dict[str, Any]) -> bool:
+    return "application/json" in operation.get("requestBody", {}).get("content", {})
 
 
 def all_scopes_but(route: Route, own: Owned) -> dict[str, str]:
