@@ -54,6 +54,11 @@ EXAMPLES: dict[str, Any] = {
         "name": "Late payers",
         "users": [{"phone_number": "+14155550123", "user_identifier": "u-1", "variables": {"first_name": "Ann"}}],
     },
+    "schedule_save": {
+        "schedule_type": "recurring",
+        "timezone": "America/New_York",
+        "recurring_config": {"frequency": "weekly", "days_of_week": [1, 3, 5], "time": "10:00"},
+    },
     "campaigns_pace": {"attempts_per_second": 1},
     "attempts_search": {"phone_number": "+14155550123"},
     "campaigns_duplicate": {"name": "Q2 Payment Reminders"},
