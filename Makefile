@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo up test fuzz check bench bench-ingest lock clean
+.PHONY: install demo up test fuzz check bench bench-ingest chaos lock clean
 
 install: $(READY)
 
@@ -40,6 +40,9 @@ bench: $(READY)
 
 bench-ingest: $(READY)
 	$(RUN)/python -m tests.bench.ingest
+
+chaos: $(READY)
+	$(RUN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 lock:
 	$(PYTHON) -m venv $(VENV)

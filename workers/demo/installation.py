@@ -39,7 +39,7 @@ def running(home: Path, settings: Mapping[str, str], moods: str, dialers: int = 
 
     The settings of the surrounding environment do not count: nothing that is installed is touched.
     """
-    web, simulator = _free_ports(2)
+    web, simulator = free_ports(2)
     words = ["up", "--home", str(home), "--port", str(web), "--simulator", str(simulator), "--dialers", str(dialers)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     command = [sys.executable, "-P", "-m", "workers.cli", *words, "--simulator-options", moods]
@@ -74,7 +74,7 @@ def own_settings(home: Path, settings: Mapping[str, str]) -> Settings:
     )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(one.getsockname()[1]) for one in sockets]
     for one in sockets:
