@@ -76,14 +76,18 @@ _WITH_PHONE = text("SELECT id FROM contacts WHERE campaign_id = :campaign_id AND
 _WITH_IDENTIFIER = text("""
     SELECT id FROM contacts WHERE campaign_id = :campaign_id AND user_identifier = :sought LIMIT :most
 """)
-# Due retries go before first attempts.
+# Due retries go before first attempts. What is counted is read in the order of the two partial indexes, which are used
+# only where due_at is seen not to be null.
 _AHEAD = text("""
     SELECT count(*) FROM (
         (SELECT FROM contacts WHERE campaign_id = :campaign_id AND attempts > 0 AND due_at <= :now
-             AND (:attempts = 0 OR (due_at, id) < (CAST(:due_at AS timestamptz), :id)) LIMIT :most)
+             AND (:attempts = 0 OR (due_at, id) < (CAST(:due_at AS timestamptz), :id))
+         ORDER BY due_at, id LIMIT :most)
         UNION ALL
         (SELECT FROM contacts WHERE campaign_id = :campaign_id AND attempts = 0 AND :attempts = 0
-             AND (due_at, id) < (CAST(:due_at AS timestamptz), :id) LIMIT :most)) AS ahead
+             AND due_at <= CAST(:due_at AS timestamptz)
+             AND (due_at, id) < (CAST(:due_at AS timestamptz), :id)
+         ORDER BY due_at, id LIMIT :most)) AS ahead
 """)
 
 
