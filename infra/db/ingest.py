@@ -144,7 +144,9 @@ _ADVANCE = text("""
         touched_at = clock_timestamp()
     WHERE id = :id
 """)
+# What a redial's walk remembered is somebody's number.
 _FINISH = text("""
+    WITH forgotten AS (UPDATE redials SET after_phone = '' WHERE cohort_id = :id)
     UPDATE cohorts SET status = :status, error = :error, completed_at = clock_timestamp(),
         touched_at = clock_timestamp()
     WHERE id = :id AND status = 'processing'

@@ -94,5 +94,5 @@ async def page(connection: AsyncConnection, walk: Walk, limit: int) -> list[Foun
 
 
 async def move(connection: AsyncConnection, cohort_id: int, after_phone: str) -> None:
-    """Go on behind this number; '' when the walk is over, which then holds nobody's number."""
+    """Go on behind this number, until the cohort is finished and forgets it."""
     await connection.execute(_MOVE, {"cohort_id": cohort_id, "after_phone": after_phone})

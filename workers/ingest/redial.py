@@ -35,7 +35,6 @@ async def take_page(connection: AsyncConnection, metrics: Metrics, work: Work) -
     if len(found) == CONTACTS_AT_ONCE:
         await redials.move(connection, work.id, found[-1].phone)
         return True
-    await redials.move(connection, work.id, "")
     await finish(connection, work.id, None if work.total_records + len(judged) else NOBODY)
     logger.info("cohort.completed", cohort_id=work.id)
     return False

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.cohort import CohortStatus
 from domain.redial import Redial
 from infra.db import campaigns
+from infra.db.ingest import finish
 from infra.db.redials import create_redial
 from tests import builders
 from tests.builders import CALLERS, phone
@@ -160,10 +161,14 @@ def test_a_redial_that_finds_nobody_says_so(desk: Desk) -> None:
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_a_finished_walk_keeps_nobodys_number(desk: Desk) -> None:
+@pytest.mark.parametrize("error", [None, "the database refused a row"])
+def test_a_walk_that_is_over_keeps_nobodys_number(desk: Desk, error: str | None) -> None:
     ended(desk)
     there, cohort_id = redialled(desk, outcomes=["busy"])
 
-    there.read(cohort_id)
+    there.read_chunk(cohort_id)
+    halfway = there.execute("SELECT after_phone FROM redials")
+    there.do(lambda db: finish(db, cohort_id, error))
 
+    assert halfway == [(phone(1),)]
     assert there.execute("SELECT after_phone FROM redials") == [("",)]
