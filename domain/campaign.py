@@ -5,13 +5,23 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from domain import template
 from domain.allowed_schedule import AllowedSchedule
 from domain.retry import RetryConfig
 from domain.spec import Location, Spec, refuse
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 LEAST_LEAD = timedelta(seconds=120)
 LONGEST_LEAD = timedelta(days=7)
 LEAST_LENGTH = timedelta(seconds=120)
@@ -30,7 +40,14 @@ def _written_out(value: object) -> object:
     raise ValueError("must be an ISO 8601 instant with an offset, like 2026-05-20T17:00:00Z")
 
 
-Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out)]
+def _within_reach(at: datetime) -> datetime:
+    """What lies beyond leaves the calendar in some zone."""
+    if not EARLIEST <= at < LATEST:
+        raise ValueError("must lie between the years 1970 and 9998")
+    return at
+
+
+Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out), AfterValidator(_within_reach)]
 
 
 class Channel(StrEnum):

@@ -67,6 +67,21 @@ def test_instants_are_kept_in_utc() -> None:
     assert '"2026-12-01T07:00:00Z"' in spec.model_dump_json()
 
 
+@pytest.mark.parametrize(
+    ("at", "allowed"),
+    [
+        ("1970-01-01T00:00:00Z", True),
+        ("9998-12-31T23:59:59.999Z", True),
+        ("1969-12-31T23:59:59Z", False),
+        ("9999-01-01T00:00:00Z", False),
+        ("0001-01-01T00:00:00+14:00", False),
+        ("9999-12-31T23:59:59-12:00", False),
+    ],
+)
+def test_instants_beyond_the_calendar_are_refused(at: str, *, allowed: bool) -> None:
+    assert is_valid(end_timestamp=at) == allowed
+
+
 def test_a_spec_survives_its_own_json() -> None:
     spec = CampaignSpec.model_validate(body(description="d", end_timestamp="2026-12-01T09:00:00.123456Z"))
 

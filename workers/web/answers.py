@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 def written(at: datetime) -> str:
     """`2026-05-20T17:00:00.000Z`; what is finer than a millisecond is cut off."""
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 Millis = Annotated[
