@@ -77,12 +77,7 @@ def open_csv(head: bytes, *, is_whole: bool, max_columns: int) -> Opening:
     lines = _lines(head[start:], ends_file=is_whole)
     blank = next((index for index, line in enumerate(lines) if line.strip(b"\r\n")), len(lines))
     if blank == len(lines):
-        what = (
-            "the file is empty: it has no header line"
-            if is_whole
-            else "the file has no header line in its first 64 KiB"
-        )
-        raise UnreadableError(what, "let its first line name the columns")
+        raise UnreadableError(_headless(head, is_whole=is_whole), "let its first line name the columns")
     header, delimiter, used = _header(lines[blank:])
     if len(header) > max_columns:
         raise UnreadableError(f"the header has {len(header)} columns; at most {max_columns} are read", "leave some out")
@@ -185,6 +180,8 @@ def _refuse_foreign(head: bytes, *, is_whole: bool) -> None:
     for beginning, what in _FOREIGN.items():
         if head.startswith(beginning):
             raise UnreadableError(f"the file is {what}, not CSV text", _WAY_OUT)
+    if _every_other_is_nul(head):
+        raise UnreadableError("the file is UTF-16 text, not CSV text in UTF-8", _WAY_OUT)
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(head, final=is_whole)
     except UnicodeDecodeError as error:
@@ -192,6 +189,19 @@ def _refuse_foreign(head: bytes, *, is_whole: bool) -> None:
         raise UnreadableError(f"the file is not UTF-8 text: line {line} has bytes that are none", _WAY_OUT) from None
     if "\0" in text:
         raise UnreadableError("the file is not text: it has NUL bytes", _WAY_OUT)
+
+
+def _every_other_is_nul(head: bytes) -> bool:
+    """Western text in UTF-16 without a byte order mark."""
+    return max(head[place::2].count(0) for place in (0, 1)) * 4 > len(head)
+
+
+def _headless(head: bytes, *, is_whole: bool) -> str:
+    if is_whole:
+        return "the file is empty: it has no header line"
+    if head.strip(b"\r\n"):
+        return "the first line of the file is longer than 64 KiB"
+    return "the file has no header line in its first 64 KiB"
 
 
 def _header(lines: list[bytes]) -> tuple[list[str], str, int]:

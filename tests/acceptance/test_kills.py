@@ -53,3 +53,55 @@ def first(pids: Any) -> int:
 
 def every(pids: Any) -> list[int]:
     return pids if isinstance(pids, list) else [pids]
+
+
+@pytest.mark.timeout(240)
+def test_ten_kills_of_the_ingest_worker_during_one_file_change_nothing_in_the_result(site: Open) -> None:
+    file = list_with_bad_rows(100_000)
+    with site() as it:
+        undisturbed = upload(it, file)
+        until(lambda: it.api.get(undisturbed), is_read, 90)
+
+        killed = upload(it, file)
+        for times in range(10):
+            until(lambda: rows(it.api.get(killed)), (times * 8000).__lt__, 60)
+            assert not is_read(it.api.get(killed))
+            kill(it, "worker")
+        until(lambda: it.api.get(killed), is_read, 90)
+
+        assert it.api.get(killed)["result"] == it.api.get(undisturbed)["result"]
+        assert what_became_of(it, killed) == what_became_of(it, undisturbed)
+        assert audit(it.settings, it.witness, it.installation.home / "logs") == 0
+
+
+def list_with_bad_rows(length: int) -> bytes:
+    """Of every ten rows one has no number and one has a number that came long before."""
+    numbers = [f"+1415{2_000_000 + (index - index // 2 if index % 10 == 9 else index)}" for index in range(length)]
+    cells = ["call me" if index % 10 == 4 else number for index, number in enumerate(numbers)]
+    note = "the account is due for renewal, " * 3
+    lines = [f'{cell},Person {index},"{note}"' for index, cell in enumerate(cells)]
+    return "\n".join(["phone,name,note", *lines, ""]).encode()
+
+
+def upload(it: Site, file: bytes) -> str:
+    """A cohort in a draft of its own; the path that shows it."""
+    config = {"app_id": "agent", "attempts_per_second": 1, "connection_configs": [{"connection_id": it.connection_id}]}
+    campaign_id = it.api.post("/api/campaigns", {"name": "Draft", "app_config": config})["campaign_id"]
+    path = f"/api/campaigns/{campaign_id}/cohorts"
+    return f"{path}/{it.api.upload(f'{path}/upload', 'list.csv', file)['cohort_id']}"
+
+
+def rows(shown: Any) -> int:
+    return int(shown["result"]["total_records"])
+
+
+def is_read(shown: Any) -> bool:
+    return bool(shown["status"] == "completed")
+
+
+def what_became_of(it: Site, path: str) -> tuple[list[Any], list[Any]]:
+    """The contacts and the rejected rows of a cohort, in the order they would be tried and were read."""
+    cohort_id = int(path.rpartition("/")[2])
+    contacts = f"SELECT phone, variables, state FROM contacts WHERE cohort_id = {cohort_id} ORDER BY due_at, id"
+    rejected = f"SELECT line_number, reason, cells FROM rejected_records WHERE cohort_id = {cohort_id} ORDER BY 1"
+    return it.rows(contacts), it.rows(rejected)
