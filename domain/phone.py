@@ -35,6 +35,11 @@ def to_e164(text: str, default_region: str | None) -> str | None:
     return found if _E164.match(found) else None
 
 
+def country_code(phone: str) -> str:
+    """The digits between `+` and the national number of a number in E.164."""
+    return str(parse(phone, None).country_code)
+
+
 def mask(phone: str) -> str:
     """`+…33`: the last two digits only."""
     return f"+…{phone[-2:]}"
