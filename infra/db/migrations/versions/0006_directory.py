@@ -83,8 +83,9 @@ CREATE INDEX cohorts_organization ON cohorts (organization_id, id);
 
 ANONYMITY = """
 ALTER TABLE contacts DROP CONSTRAINT contacts_phone_check;
-ALTER TABLE contacts ADD CONSTRAINT contacts_phone_check CHECK (phone ~ '^\\+[1-9][0-9]{6,14}$'
-    OR (phone = 'erased:' || id AND state NOT IN ('ready', 'dialing')));
+ALTER TABLE contacts ADD CONSTRAINT contacts_phone_check CHECK (CASE WHEN left(phone, 1) = '+'
+    THEN length(phone) BETWEEN 8 AND 16 AND substr(phone, 2, 1) <> '0' AND translate(phone, '0123456789', '') = '+'
+    ELSE phone = 'erased:' || id AND state NOT IN ('ready', 'dialing') END);
 ALTER TABLE campaigns ADD COLUMN anonymised_at timestamptz;
 CREATE INDEX campaigns_kept ON campaigns (organization_id, settled_at)
     WHERE settled_at IS NOT NULL AND anonymised_at IS NULL;
