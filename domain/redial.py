@@ -72,7 +72,7 @@ class Choice:
     run: int
 
     def takes(self, one: "Found") -> bool:
-        return one.outcome in self.outcomes or self.shown(one) in self.states
+        return not one.is_erased and (one.outcome in self.outcomes or self.shown(one) in self.states)
 
     def shown(self, one: "Found") -> ContactState:
         return shown_state(one.state, self.status, of_this_run=one.run >= self.run)
@@ -94,6 +94,11 @@ class Found:
     run: int
     outcome: Outcome | None
     is_stopped: bool = False
+
+    @property
+    def is_erased(self) -> bool:
+        """Nobody is there to be called again."""
+        return not self.phone.startswith("+")
 
 
 def copied(spec: CampaignSpec, copy: CampaignCopy, ending: str) -> CampaignSpec:

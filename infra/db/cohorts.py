@@ -81,6 +81,9 @@ _MATCHING = """
 """
 _PAGE = f"SELECT {COLUMNS} {_MATCHING} {{order}} OFFSET :offset LIMIT :limit"
 _COUNT = text(f"SELECT count(*) {_MATCHING}")
+_HAS_FILE = text("""
+    SELECT EXISTS (SELECT FROM cohort_files WHERE cohort_id = :cohort_id AND file_type = :file_type)
+""")
 _FILE_PART = text("""
     SELECT data FROM cohort_files WHERE cohort_id = :cohort_id AND file_type = :file_type AND part = :part
 """)
@@ -162,6 +165,12 @@ async def cohorts(
     rows = await connection.execute(statement, asked | {"offset": page.offset, "limit": page.limit})
     items = [from_row(row) for row in rows]
     return Listed(items, int((await connection.execute(_COUNT, asked)).scalar_one()))
+
+
+async def has_file(connection: AsyncConnection, cohort_id: int, file_type: str = FILE) -> bool:
+    """Whether the file is still kept."""
+    asked = {"cohort_id": cohort_id, "file_type": file_type}
+    return bool((await connection.execute(_HAS_FILE, asked)).scalar_one())
 
 
 async def file_parts(connection: AsyncConnection, cohort_id: int, file_type: str = FILE) -> AsyncIterator[bytes]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.errors import ConfigurationError
 from infra.crypto import phone_hash
 
 _ANY = text("SELECT EXISTS (SELECT FROM suppressions WHERE organization_id = :organization_id)")
@@ -24,11 +25,15 @@ _STORE = text("""
 _REMOVE = text("DELETE FROM suppressions WHERE organization_id = :organization_id AND phone_hash = :hash")
 
 
-async def suppressed(connection: AsyncConnection, key: str, organization_id: int, phones: Sequence[str]) -> set[str]:
-    """Which of these numbers are of people who were erased."""
+async def suppressed(
+    connection: AsyncConnection, key: str | None, organization_id: int, phones: Sequence[str]
+) -> set[str]:
+    """Which of these numbers are of people who were erased; ConfigurationError when there is no key to tell."""
     mine = {"organization_id": organization_id}
     if not phones or not (await connection.execute(_ANY, mine)).scalar_one():
         return set()
+    if key is None:
+        raise ConfigurationError("OUTDIAL_ENCRYPTION_KEY is not set", "set the key that the web has")
     by_hash = {phone_hash(key, organization_id, phone): phone for phone in phones}
     found = await connection.execute(_AMONG, mine | {"hashes": list(by_hash)})
     return {by_hash[bytes(one)] for one in found.scalars()}

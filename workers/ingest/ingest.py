@@ -31,6 +31,7 @@ from infra.db.ingest import (
 from infra.metrics import Metrics
 from infra.settings import Settings
 from workers.ingest.chunk import Chunk, Reader, reading
+from workers.ingest.erased import without_erased
 from workers.ingest.redial import take_page
 
 logger = structlog.get_logger()
@@ -40,17 +41,27 @@ CHUNK_BYTES = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of a file is read, and how much at a time; a chunk may be no longer than a record may be."""
+    """How much of a file is read, and how much at a time; a chunk may be no longer than a record may be.
+
+    The key is what erased people are recognised with.
+    """
 
     max_rows: int
     max_columns: int
     max_cell_characters: int
     chunk_bytes: int = CHUNK_BYTES
     head_bytes: int = HEAD_BYTES
+    encryption_key: str | None = None
 
 
 def limits(settings: Settings) -> Limits:
-    return Limits(settings.max_rows, settings.max_columns, settings.max_cell_characters)
+    key = settings.encryption_key
+    return Limits(
+        settings.max_rows,
+        settings.max_columns,
+        settings.max_cell_characters,
+        encryption_key=None if key is None else key.get_secret_value(),
+    )
 
 
 async def ingest(database: AsyncEngine, limits: Limits, metrics: Metrics, cohort_id: int, stop: asyncio.Event) -> None:
@@ -103,7 +114,8 @@ async def _chunk(connection: AsyncConnection, limits: Limits, metrics: Metrics, 
     chunk = found.cut(limits.max_rows - work.total_records)
     if chunk is found:
         await reader.look_ahead(connection, work, how, chunk)
-    progress = await _keep(connection, work, chunk)
+    kept = await without_erased(connection, limits.encryption_key, work, chunk)
+    progress = await _keep(connection, work, kept)
     metrics.ingest_rows.labels("valid").inc(progress.valid)
     metrics.ingest_rows.labels("rejected").inc(sum(progress.rejected.values()))
     if chunk is not found:

@@ -7,6 +7,7 @@ message is a hint: what was lost with it, or with a worker that died, is found i
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,7 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from infra.db.ingest import untouched
 from infra.queue.broker import declare, start_worker
 from infra.queue.messages import COHORTS, INGEST_COHORT, ROLL_CAMPAIGN, SETTLE_CAMPAIGN, UPKEEP
+from workers.erasing import erase_all
 from workers.ingest.ingest import ingest, limits
+from workers.retention import retire
 from workers.runtime import Runtime
 from workers.upkeep import roll, roll_all, settle, tend
 
@@ -45,7 +48,8 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as loops:
             sweep = Sweep(runtime.database, take_cohort, loops)
             loops.create_task(_every(SWEEP_SECONDS, sweep.look, stop))
-            loops.create_task(_every(UPKEEP_SECONDS, lambda: tend(runtime.database, stop), stop))
+            for upkeep in (tend, erase_all, retire):
+                loops.create_task(_every(UPKEEP_SECONDS, partial(upkeep, runtime.database, stop), stop))
             loops.create_task(_every(SWEEP_SECONDS, lambda: roll_all(runtime.database, stop), stop))
     finally:
         await asyncio.to_thread(worker.stop, timeout=STOP_MS)

@@ -22,6 +22,7 @@ from workers.web import (
     description,
     directory,
     docs,
+    erasures,
     errors,
     health,
     opt_outs,
@@ -46,6 +47,7 @@ ROUTERS = (
     campaign_contacts.router,
     connections.router,
     directory.router,
+    erasures.router,
     opt_outs.router,
     organization.router,
 )

@@ -15,7 +15,7 @@ from domain.contact import ContactState
 from domain.errors import NotFoundError
 from domain.lifecycle import check_not_final
 from infra.db import campaigns, cohorts, uploads
-from infra.db.cohorts import FILE, MAPPING_FILE, Cohort
+from infra.db.cohorts import Cohort
 from infra.db.counts import cohort_counts
 from infra.db.engine import snapshot
 from infra.queue import messages
@@ -127,12 +127,12 @@ async def file(runtime: TheRuntime, caller: Reader, campaign_id: Id, cohort_id: 
     """The rejected rows as they were, each with `line_number` and `rejected_reason`; or what was uploaded."""
     async with runtime.database.connect() as connection:
         found = await cohorts.cohort(connection, caller.organization_id, campaign_id, cohort_id)
-        if not _has(found, file_type):
+        if not await _has(connection, found, file_type):
             raise NotFoundError(f"cohort {cohort_id} has no file {file_type}", "look at its result")
         if file_type == REJECTED:
             parts = cohorts.rejected_rows(connection, cohort_id)
         else:
-            parts = cohorts.file_parts(connection, cohort_id, FILE if file_type == "cohort" else MAPPING_FILE)
+            parts = cohorts.file_parts(connection, cohort_id, file_type)
         spool = await stored_file.spooled(parts)
     return stored_file.download(spool, f"{file_type}-{cohort_id}", _media(found, file_type))
 
@@ -183,9 +183,11 @@ async def _hint(runtime: Runtime, answered: Response) -> None:
     await hint(runtime.broker, messages.ingest_cohort(orjson.loads(answered.body)["cohort_id"]))
 
 
-def _has(cohort: Cohort, file_type: FileType) -> bool:
-    has_file = cohort.source_type is not SourceType.REDIAL
-    return {REJECTED: cohort.rejected_records > 0, "cohort_transformation": cohort.has_mapping}.get(file_type, has_file)
+async def _has(connection: AsyncConnection, cohort: Cohort, file_type: FileType) -> bool:
+    """Files may have been dropped since: with the people in them, or because they were kept long enough."""
+    if file_type == REJECTED:
+        return cohort.rejected_records > 0
+    return await cohorts.has_file(connection, cohort.id, file_type)
 
 
 def _media(cohort: Cohort, file_type: FileType) -> stored_file.Media:

@@ -68,6 +68,7 @@ EXAMPLES: dict[str, Any] = {
     "contacts_upsert": {"contacts": [PERSON]},
     "contacts_search": {"phoneNumbers": ["+14155550123"]},
     "contacts_edit": {"assigneeId": "user-8"},
+    "contacts_erase_number": {"phoneNumber": "+14155550124"},
     "opt_outs_opt_out": {"phone_number": "+14155550123"},
     "opt_outs_opt_out_all": {"phone_numbers": ["+14155550123", "+14155550124"]},
     "opt_outs_search": {"phone_numbers": ["+14155550123"]},

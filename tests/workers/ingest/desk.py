@@ -29,7 +29,7 @@ class Desk:
     limits: Limits = LIMITS
     metrics: Metrics = field(default_factory=make_metrics)
 
-    def with_limits(self, **limits: int) -> "Desk":
+    def with_limits(self, **limits: Any) -> "Desk":
         return replace(self, limits=replace(self.limits, **limits))
 
     def there(self, campaign_id: int) -> "Desk":

@@ -41,7 +41,7 @@ class Route:
     renamed: Mapping[str, str] = field(default_factory=dict)
 
 
-PARAMETERS = ("campaign_id", "cohort_id", "connection_id", "contact_id")
+PARAMETERS = ("campaign_id", "cohort_id", "connection_id", "contact_id", "erasure_id")
 PERSON = {"contact_id": "person_id"}
 ROUTES: dict[str, Route] = {
     "POST /api/campaigns": Route(WRITE, CAMPAIGN, CAMPAIGN | {"name": "Other"}),
@@ -80,6 +80,9 @@ ROUTES: dict[str, Route] = {
     "POST /api/contacts/search": Route(READ, {}),
     "GET /api/contacts/{contact_id}": Route(READ, renamed=PERSON),
     "PATCH /api/contacts/{contact_id}": Route(CONTACTS, {"firstName": "Ann"}, renamed=PERSON),
+    "POST /api/contacts/{contact_id}/erase": Route(CONTACTS, other={}, renamed=PERSON),
+    "POST /api/contacts/erase": Route(CONTACTS, {"phoneNumber": NUMBER}, {"phoneNumber": "+14155550124"}),
+    "GET /api/contacts/erasures/{erasure_id}": Route(READ),
     "POST /api/opt-outs": Route(CONTACTS, {"phone_number": NUMBER}, {"phone_number": "+14155550124"}),
     "POST /api/opt-outs/bulk": Route(CONTACTS, {"phone_numbers": [NUMBER]}, {"phone_numbers": ["+14155550124"]}),
     "POST /api/opt-outs/remove": Route(CONTACTS, {"phone_number": NUMBER}),
@@ -111,7 +114,9 @@ def owned(api: Api, organization_id: int) -> Owned:
         }
 
     made = api("POST", "/api/contacts", json={"phoneNumber": "+14155550199"}, org=organization_id)
-    return Owned(organization_id, api.rows(things) | {"person_id": made.json()["id"]})
+    erased = api("POST", "/api/contacts/erase", json={"phoneNumber": "+14155550198"}, org=organization_id)
+    ids = {"person_id": made.json()["id"], "erasure_id": erased.json()["erasureId"]}
+    return Owned(organization_id, api.rows(things) | ids)
 
 
 def ask(api: Api, name: str, ids: Mapping[str, int], *, org: int | None = None, **changed: Any) -> Any:

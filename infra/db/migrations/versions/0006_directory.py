@@ -71,7 +71,6 @@ CREATE TABLE erasures (
     after_cohort_id bigint NOT NULL DEFAULT 0,
     contacts integer NOT NULL DEFAULT 0,
     attempts integer NOT NULL DEFAULT 0,
-    file_rows integer NOT NULL DEFAULT 0,
     completed_at timestamptz,
     CHECK ((status = 'erased') = (phone IS NULL)),
     CHECK ((status = 'erased') = (completed_at IS NOT NULL))

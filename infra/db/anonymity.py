@@ -1,0 +1,34 @@
+"""Taking a person out of rows that stay: what was done, when and how it ended is kept, and whom it was done to is not.
+
+A contact becomes `erased:<id>` and its attempts likewise, so that counts, ledger and audit go on holding. In a campaign
+that goes on it also becomes `opted_out`, because from any other state a late receipt or the next run may lead back to
+`ready`, which an erased contact can never be. Lock order as everywhere: contacts by id, then their attempts.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+# The two parts of a contact's attempts are found by two indexes, which is why there are two statements.
+_ATTEMPTS = """
+    UPDATE attempts SET phone = 'erased:' || contact_id, provider_ref = NULL
+    WHERE contact_id = ANY(CAST(:ids AS bigint[])) AND outcome {which} 'void' AND phone LIKE '+%'
+"""
+_DIALLED = text(_ATTEMPTS.format(which="IS DISTINCT FROM"))
+_VOID = text(_ATTEMPTS.format(which="="))
+_CONTACTS = text("""
+    UPDATE contacts k SET phone = 'erased:' || k.id, user_identifier = NULL, timezone = NULL, variables = '{}',
+        due_at = NULL, waiting_for = NULL,
+        state = CASE WHEN k.state = 'removed' OR (c.status IN ('ended', 'cancelled') AND k.state <> 'ready')
+            THEN k.state ELSE 'opted_out' END
+    FROM campaigns c WHERE k.id = ANY(CAST(:ids AS bigint[])) AND c.id = k.campaign_id
+""")
+
+
+async def anonymise(connection: AsyncConnection, contact_ids: Sequence[int]) -> int:
+    """Take the person out of contacts that the caller has locked, none of them dialing; how many attempts they had."""
+    ids = {"ids": list(contact_ids)}
+    attempts = (await connection.execute(_DIALLED, ids)).rowcount + (await connection.execute(_VOID, ids)).rowcount
+    await connection.execute(_CONTACTS, ids)
+    return attempts
