@@ -69,7 +69,7 @@ async def erase_number(
 
 
 @router.get("/erasures/{erasure_id:int}", summary="Show how an erasure stands")
-async def look(runtime: TheRuntime, caller: Reader, erasure_id: Id) -> ErasureAnswer:
+async def show_erasure(runtime: TheRuntime, caller: Reader, erasure_id: Id) -> ErasureAnswer:
     async with runtime.database.connect() as connection:
         return ErasureAnswer.model_validate(await erasures.erasure(connection, caller.organization_id, erasure_id))
 
