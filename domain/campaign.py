@@ -19,6 +19,7 @@ from domain import template
 from domain.allowed_schedule import AllowedSchedule
 from domain.retry import RetryConfig
 from domain.spec import Location, Spec, refuse
+from domain.webhook import Webhook
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
@@ -149,6 +150,7 @@ class CampaignSpec(Spec):
     end_timestamp: Instant | None = None
     allowed_schedule: AllowedSchedule | None = None
     end_when_exhausted: bool = False
+    webhook: Webhook | None = None
 
     @field_validator("start_timestamp", "end_timestamp")
     @classmethod

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from domain.attempt import Trouble
 from domain.campaign import Channel, PhoneNumber, Rate
+from domain.public_url import Url
 from domain.spec import Spec
 
 FIRST_COOL_DOWN = timedelta(seconds=5)
@@ -21,7 +22,7 @@ SERVER_ERRORS_TO_COOL = 50
 class HttpSettings(Spec):
     """Where the `http` connection sends attempts, and the secret both sides sign with (never returned)."""
 
-    url: Annotated[str, Field(min_length=8, max_length=2000, pattern=r"\Ahttps?://[!-?A-~]+\z")]
+    url: Url
     secret: Annotated[str, Field(min_length=16, max_length=500)]
 
 

@@ -23,6 +23,7 @@ from domain.campaign import (
 from domain.errors import ConflictError, Detail, StaleError
 from domain.spec import Spec
 from domain.validation import invalid, refused
+from domain.webhook import Webhook
 
 THE_AGENT = ("app_id", "app_type", "app_version")
 
@@ -46,6 +47,7 @@ class CampaignEdit(Spec):
     end_timestamp: Instant | None = None
     allowed_schedule: AllowedSchedule | None = None
     end_when_exhausted: bool | None = None
+    webhook: Webhook | None = None
 
 
 def after_action(action: Action, standing: Standing, now: datetime) -> Status:

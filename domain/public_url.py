@@ -1,7 +1,12 @@
 """Which addresses an installation that serves strangers may be told to call: public ones, by https."""
 
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Annotated
 from urllib.parse import urlsplit
+
+from pydantic import Field
+
+Url = Annotated[str, Field(min_length=8, max_length=2000, pattern=r"\Ahttps?://[!-?A-~]+\z")]
 
 PRIVATE_ENDINGS = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
 TUNNELS = tuple(map(ip_network, ("64:ff9b::/96", "2002::/16", "::ffff:0:0/96")))

@@ -34,6 +34,7 @@ class Metrics:
     scheduler_steps: Histogram
     scheduler_holds: Counter
     ingest_rows: Counter
+    webhook_tries: Counter
 
 
 def make_metrics() -> Metrics:
@@ -89,6 +90,11 @@ def make_metrics() -> Metrics:
         ingest_rows=counter(
             "outdial_ingest_rows",
             "Rows of cohorts read, valid or rejected; a chunk that has to be read again counts again.",
+            ["result"],
+        ),
+        webhook_tries=counter(
+            "outdial_webhook_tries",
+            "Tries to deliver to customers' webhooks: delivered, retried (to be tried again) or failed.",
             ["result"],
         ),
     )

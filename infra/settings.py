@@ -90,6 +90,10 @@ class Settings(BaseSettings):
     max_columns: Annotated[int, Field(ge=1)] = 100
     max_cell_characters: Annotated[int, Field(ge=1)] = 4000
 
+    webhook_max_concurrent: Annotated[int, Field(ge=1, le=500)] = 32
+    webhook_max_per_second: Annotated[float, Field(ge=0.1, le=10_000)] = 200.0
+    webhook_keep_days: Annotated[float, Field(gt=1, le=366)] = 7.0
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -64,10 +64,11 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The request may have arrived, and nobody knows."""
+    """The request may have arrived, and nobody knows. `status`: of an answer too large to be read whole."""
 
     reason: str
     started_at: int
+    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,10 @@ Check = Callable[[], int | str]
 
 class UnreachableError(Exception):
     """No connection could be made; nothing was sent."""
+
+
+class PrivateAddressError(OSError):
+    """The address is not public, and only public ones are allowed."""
 
 
 class Transport:
@@ -128,11 +133,11 @@ class Transport:
         if self._private_allowed:
             return address.host
         if not address.tls:
-            raise OSError("only https is allowed")
+            raise PrivateAddressError("only https is allowed")
         found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port)
         hosts = [str(entry[4][0]) for entry in found]
         if not hosts or not all(is_public_address(host) for host in hosts):
-            raise OSError("the name leads to a private address")
+            raise PrivateAddressError("the name leads to a private address")
         return hosts[0]
 
     def give_back(self, address: Address, line: "_Line") -> None:
@@ -159,7 +164,7 @@ class Transport:
             return Lost("timeout", stamp)
         except _BrokenError as error:
             line.close()
-            return Lost(str(error), stamp)
+            return Lost(error.reason, stamp, error.status)
         return Answer(status, body, retry_after, stamp)
 
     def close(self) -> None:
@@ -202,6 +207,11 @@ def request_bytes(method: str, address: Address, target: str, headers: dict[str,
 class _BrokenError(Exception):
     """The connection ended or spoke nonsense before the answer was whole."""
 
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+
 
 class _Line(asyncio.Protocol):
     """One connection: at most one request at a time, its answer parsed as it arrives."""
@@ -216,6 +226,7 @@ class _Line(asyncio.Protocol):
         self._body = bytearray()
         self._retry_after: str | None = None
         self._has_length = self._ends_with_stream = False
+        self._status: int | None = None
         self._alive = False
 
     @property
@@ -257,7 +268,7 @@ class _Line(asyncio.Protocol):
         if self._answer is None:
             self.close()
         elif self._received > MOST_ANSWER_BYTES:
-            self._break("answer_too_large")
+            self._break("answer_too_large", self._status)
         else:
             self._parse(data)
 
@@ -272,6 +283,7 @@ class _Line(asyncio.Protocol):
         self._alive = self._alive and self._answer is not None
         self._body, self._retry_after = bytearray(), None
         self._has_length = self._ends_with_stream = False
+        self._status = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"retry-after":
@@ -280,6 +292,7 @@ class _Line(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._ends_with_stream = not self._has_length
+        self._status = self._parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
         self._body += body
@@ -294,8 +307,8 @@ class _Line(asyncio.Protocol):
         if not answered.done():
             answered.set_result((status, bytes(self._body), self._retry_after))
 
-    def _break(self, reason: str) -> None:
+    def _break(self, reason: str, status: int | None = None) -> None:
         self._alive = False
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(_BrokenError(reason))
+            self._answer.set_exception(_BrokenError(reason, status))
         self._answer = None

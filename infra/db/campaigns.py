@@ -148,8 +148,8 @@ async def lock(
 
 
 async def edit(connection: AsyncConnection, locked: Campaign, spec: CampaignSpec, by: str, now: datetime) -> Campaign:
-    """Give a locked campaign another spec; an edit that changes nothing is no revision."""
-    if spec == locked.spec:
+    """Give a locked campaign another spec; an edit that changes nothing that a revision shows is none."""
+    if spec.model_dump() == locked.spec.model_dump():
         return locked
     changed = replace(locked, spec=spec)
     if spec.end_timestamp != locked.spec.end_timestamp:

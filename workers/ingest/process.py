@@ -1,5 +1,7 @@
 """The worker process: takes messages of the queues `cohorts` and `upkeep`, and looks for itself what they forgot.
 
+It sends customers' webhooks, too: what is due stands in the outbox, and no message tells of it.
+
 dramatiq's threads only carry a message to the event loop and wait there for its end; the work is done on the loop. A
 message is a hint: what was lost with it, or with a worker that died, is found in the rows within a few seconds.
 """
@@ -22,6 +24,8 @@ from workers.ingest.ingest import ingest, limits
 from workers.retention import retire
 from workers.runtime import Runtime
 from workers.upkeep import roll, roll_all, settle, tend
+from workers.webhook_calls import Calls
+from workers.webhooks import Sender, tend_deliveries
 
 logger = structlog.get_logger()
 
@@ -29,6 +33,8 @@ THREADS = 3
 FILES_AT_ONCE = 2
 SWEEP_SECONDS = 2.0
 UPKEEP_SECONDS = 5.0
+WEBHOOK_SECONDS = 0.5
+WEBHOOK_UPKEEP_SECONDS = 60.0
 QUIET = timedelta(seconds=5)
 STOP_MS = 10_000
 
@@ -43,6 +49,8 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
     declare(runtime.broker, COHORTS, INGEST_COHORT, _from_thread(loop, take_cohort))
     declare(runtime.broker, UPKEEP, SETTLE_CAMPAIGN, _from_thread(loop, take_over))
     declare(runtime.broker, UPKEEP, ROLL_CAMPAIGN, _from_thread(loop, take_anew))
+    calls = Calls(runtime)
+    sender = Sender(runtime, calls)
     worker = start_worker(runtime.broker, {COHORTS, UPKEEP}, THREADS)
     try:
         async with asyncio.TaskGroup() as loops:
@@ -51,7 +59,11 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
             for upkeep in (tend, erase_all, retire):
                 loops.create_task(_every(UPKEEP_SECONDS, partial(upkeep, runtime.database, stop), stop))
             loops.create_task(_every(SWEEP_SECONDS, lambda: roll_all(runtime.database, stop), stop))
+            loops.create_task(_every(WEBHOOK_SECONDS, lambda: sender.work(stop), stop))
+            loops.create_task(_every(WEBHOOK_UPKEEP_SECONDS, lambda: tend_deliveries(runtime), stop))
     finally:
+        await _tried(sender.finish, "webhooks.interrupted")
+        calls.close()
         await asyncio.to_thread(worker.stop, timeout=STOP_MS)
 
 

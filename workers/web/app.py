@@ -28,6 +28,7 @@ from workers.web import (
     opt_outs,
     organization,
     schedule,
+    webhook_deliveries,
 )
 from workers.web.boundary import Boundary
 from workers.web.callbacks import Record
@@ -50,6 +51,7 @@ ROUTERS = (
     erasures.router,
     opt_outs.router,
     organization.router,
+    webhook_deliveries.router,
 )
 GRACE_SECONDS = 8
 BACKLOG = 2048

@@ -8,6 +8,7 @@ from domain.campaign import LONGEST_LENGTH, AppConfig, Channel, Status
 from domain.capacity import Contacts, outlook
 from domain.contact import ContactState
 from domain.waiting import Wait
+from domain.webhook import Event
 from infra.db.campaigns import Campaign
 from infra.db.counts import Counts
 from workers.web.answers import Answer, Millis
@@ -64,12 +65,20 @@ class Progress(Answer):
     percent: float
 
 
+class WebhookAnswer(Answer):
+    """The secret is never shown."""
+
+    url: str
+    events: tuple[Event, ...]
+
+
 class Whole(Sized):
     """`waiting_for` is what holds all its contacts up (`paused`, `window`, `connection_unavailable`…), until when."""
 
     app_config: AppConfig
     allowed_schedule: AllowedSchedule | None
     end_when_exhausted: bool
+    webhook: WebhookAnswer | None
     run: int
     started_at: Millis | None
     counts: CountsAnswer
@@ -104,6 +113,7 @@ def whole(campaign: Campaign, counts: Counts, wait: Wait | None, now: datetime) 
         app_config=campaign.spec.app_config,
         allowed_schedule=campaign.spec.allowed_schedule,
         end_when_exhausted=campaign.spec.end_when_exhausted,
+        webhook=campaign.spec.webhook and WebhookAnswer.model_validate(campaign.spec.webhook),
         run=campaign.run,
         started_at=campaign.started_at,
         counts=CountsAnswer(contacts=counts.contacts, attempts=counts.attempts),

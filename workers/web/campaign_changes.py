@@ -18,6 +18,7 @@ from infra.db.campaigns import Campaign
 from infra.db.counts import campaign_with_counts
 from workers.hints import follow_up
 from workers.runtime import Runtime
+from workers.web import webhook
 from workers.web.answers import answer
 from workers.web.asked import Expected, Id, Now, json_only
 from workers.web.auth import Caller, TheRuntime, Writer
@@ -66,7 +67,11 @@ async def edit(body: CampaignEdit, change: Change) -> Response:
         check_editable(locked.status)
         spec = edited(locked.spec, body)
         problems = past_end_problems(spec, change.now) if "end_timestamp" in body.model_fields_set else ()
+        if "webhook" in body.model_fields_set:
+            problems += webhook.problems(change.runtime, locked.spec.webhook, spec.webhook)
         await check(connection, change.caller, spec, problems)
+        if "webhook" in body.model_fields_set:
+            await webhook.keep(change.runtime, connection, locked.id, spec.webhook)
         return await _rewritten(connection, locked, spec, change)
 
 

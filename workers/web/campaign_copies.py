@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from domain.redial import CampaignCopy, Redial, copied
-from infra.db import campaigns
+from infra.db import campaigns, webhooks
 from infra.db.campaigns import Campaign
 from infra.db.redials import create_redial
 from infra.queue import messages
@@ -41,7 +41,9 @@ class Copying:
         source = await campaigns.campaign(connection, self.caller.organization_id, self.campaign_id)
         spec = copied(source.spec, body, ending)
         await check(connection, self.caller, spec, ())
-        return source, await campaigns.create(connection, self.caller.organization_id, spec, self.caller.user, self.now)
+        made = await campaigns.create(connection, self.caller.organization_id, spec, self.caller.user, self.now)
+        await webhooks.copy(connection, source.id, made.id)
+        return source, made
 
 
 def copying(caller: Writer, campaign_id: Id, now: Now) -> Copying:

@@ -16,6 +16,8 @@ from infra.db import campaigns
 from infra.db.counts import campaign_with_counts
 from infra.db.engine import snapshot
 from infra.db.situation import situation
+from workers.runtime import Runtime
+from workers.web import webhook
 from workers.web.answers import ListAnswer, answer
 from workers.web.asked import Id, Now, Paging, json_only
 from workers.web.auth import Caller, Reader, TheRuntime, Writer
@@ -29,8 +31,8 @@ SortBy = Literal["campaign_id", "name", "status", "created_at", "updated_at", "s
 
 
 @router.post("", status_code=201, response_model=Sized, summary="Create a campaign")
-async def create(request: Request, body: CampaignSpec, caller: Writer, now: Now) -> Response:
-    return await once(request, caller, now, 201, partial(_create, body, caller, now))
+async def create(request: Request, runtime: TheRuntime, body: CampaignSpec, caller: Writer, now: Now) -> Response:
+    return await once(request, caller, now, 201, partial(_create, runtime, body, caller, now))
 
 
 @router.get("", summary="List campaigns")
@@ -55,6 +57,11 @@ async def look(runtime: TheRuntime, caller: Reader, campaign_id: Id, now: Now) -
     return answer(whole(campaign, counts, held_up(stands, now), now), etag=campaign.epoch)
 
 
-async def _create(body: CampaignSpec, caller: Caller, now: datetime, connection: AsyncConnection) -> Sized:
-    await check(connection, caller, body, timing_problems(body, now))
-    return sized(await campaigns.create(connection, caller.organization_id, body, caller.user, now), NOBODY, now)
+async def _create(
+    runtime: Runtime, body: CampaignSpec, caller: Caller, now: datetime, connection: AsyncConnection
+) -> Sized:
+    problems = timing_problems(body, now) + webhook.problems(runtime, None, body.webhook)
+    await check(connection, caller, body, problems)
+    created = await campaigns.create(connection, caller.organization_id, body, caller.user, now)
+    await webhook.keep(runtime, connection, created.id, body.webhook)
+    return sized(created, NOBODY, now)
