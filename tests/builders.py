@@ -10,11 +10,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.campaign import CampaignSpec
+from domain.webhook import SUBSCRIBED, Event, Webhook
 from infra.crypto import seal
+from infra.db import webhooks
 
 ENCRYPTION_KEY = "c2l4dGVlbiBieXRlcyB0d2ljZSBtYWtlcyB0aGlydHk="
 JWT_SECRET = "a secret for tests that is long enough for HS256"
 CONNECTION_SECRET = "a secret of sixteen or more"
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 CALLERS = ("+14155550100", "+14155550101")
 FIRST_PHONE = 14_155_560_000
 
@@ -120,6 +123,18 @@ async def campaign(
         {"id": campaign_id},
     )
     return campaign_id
+
+
+async def webhook(
+    db: AsyncConnection,
+    campaign_id: int,
+    *,
+    url: str = "http://127.0.0.1:9/hook",
+    secret: str = WEBHOOK_SECRET,
+    events: Sequence[Event] = SUBSCRIBED,
+) -> None:
+    """A campaign's webhook, as the triggers and the sender see it."""
+    await webhooks.keep(db, campaign_id, Webhook(url=url, secret=secret, events=tuple(events)), ENCRYPTION_KEY)
 
 
 async def cohort(db: AsyncConnection, campaign_id: int, *, status: str = "completed") -> int:

@@ -268,9 +268,15 @@ class _Line(asyncio.Protocol):
         if self._answer is None:
             self.close()
         elif self._received > MOST_ANSWER_BYTES:
-            self._break("answer_too_large", self._status)
+            self._overflow(data[: MOST_ANSWER_BYTES - self._received])
         else:
             self._parse(data)
+
+    def _overflow(self, data: bytes) -> None:
+        """What is read last of an answer that goes on and on may be its head, which tells the status."""
+        self._parse(data)
+        self._break("answer_too_large", self._status)
+        self.close()
 
     def _parse(self, data: bytes) -> None:
         try:

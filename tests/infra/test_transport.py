@@ -184,8 +184,8 @@ def test_nonsense_is_lost(answer: bytes) -> None:
     assert uvloop.run(scenario()) == Lost("unreadable_answer", STAMP)
 
 
-@pytest.mark.parametrize("head", [b"Content-Length: 104857600\r\n\r\n", b"X-Endless: "])
-def test_an_answer_that_is_too_large_is_lost(head: bytes) -> None:
+@pytest.mark.parametrize(("head", "status"), [(b"Content-Length: 104857600\r\n\r\n", 200), (b"X-Endless: ", None)])
+def test_an_answer_that_is_too_large_is_lost_but_for_its_status(head: bytes, status: int | None) -> None:
     async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\n" + head)
@@ -193,7 +193,7 @@ def test_an_answer_that_is_too_large_is_lost(head: bytes) -> None:
             writer.write(b"x" * MOST_ANSWER_BYTES)
             await writer.drain()
 
-    assert uvloop.run(_answered_by(pour)) == Lost("answer_too_large", STAMP)
+    assert uvloop.run(_answered_by(pour)) == Lost("answer_too_large", STAMP, status)
 
 
 def test_silence_is_lost_at_the_deadline() -> None:
