@@ -32,6 +32,7 @@ TAGS = [
     {"name": "contacts", "description": "The people an organization knows, whatever the campaign"},
     {"name": "opt-outs", "description": "Who must not be called"},
     {"name": "organization", "description": "What holds for all campaigns of an organization"},
+    {"name": "webhooks", "description": "What customers were told of a campaign, or could not be told"},
     {"name": "callbacks", "description": "What providers report, signed with their connection's secret"},
     {"name": "health", "description": "Whether the stores answer"},
 ]

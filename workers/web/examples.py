@@ -48,6 +48,11 @@ EXAMPLES: dict[str, Any] = {
             "allowed_start_time": "09:00",
             "allowed_end_time": "18:00",
         },
+        "webhook": {
+            "url": "https://hooks.example.com/outdial",
+            "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "events": ["attempt.finished", "campaign.status"],
+        },
     },
     "campaigns_edit": {"description": "Those whose payment is late"},
     "cohorts_create": {
@@ -64,6 +69,7 @@ EXAMPLES: dict[str, Any] = {
     "campaigns_duplicate": {"name": "Q2 Payment Reminders"},
     "campaigns_redial": {"outcomes": ["busy", "no_answer"]},
     "campaigns_change_status": {"action": "cancel"},
+    "webhooks_resend": {"delivery_ids": [1]},
     "contacts_create": PERSON,
     "contacts_upsert": {"contacts": [PERSON]},
     "contacts_search": {"phoneNumbers": ["+14155550123"]},

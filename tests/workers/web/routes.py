@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from infra.db import webhook_deliveries
 from tests import builders
 from tests.workers.web.asking import Api, token
 
@@ -68,6 +69,9 @@ ROUTES: dict[str, Route] = {
     "GET /api/campaigns/{campaign_id}/contacts": Route(READ),
     "POST /api/campaigns/{campaign_id}/contacts/search": Route(READ, {"phone_number": NUMBER}),
     "GET /api/campaigns/{campaign_id}/contacts/{contact_id}": Route(READ),
+    "GET /api/campaigns/{campaign_id}/webhook-deliveries": Route(READ),
+    "POST /api/campaigns/{campaign_id}/webhook-deliveries/resend": Route(WRITE, {"delivery_ids": ["{delivery_id}"]}),
+    "POST /api/campaigns/{campaign_id}/webhook/test": Route(WRITE),
     "POST /api/connections": Route(WRITE, TRUNK, TRUNK | {"name": "Other"}),
     "GET /api/connections": Route(READ),
     "GET /api/connections/{connection_id}": Route(READ),
@@ -105,12 +109,15 @@ def owned(api: Api, organization_id: int) -> Owned:
         connection_id = await builders.connection(db, organization_id)
         campaign_id = await builders.campaign(db, organization_id, [connection_id], status="draft")
         cohort_id = await builders.cohort(db, campaign_id)
+        await builders.webhook(db, campaign_id)
+        delivery_id = await webhook_deliveries.add_test(db, campaign_id)
         contact_id, *_ = await builders.insert_contacts(db, cohort_id, [builders.phone(0)])
         return {
             "connection_id": connection_id,
             "campaign_id": campaign_id,
             "cohort_id": cohort_id,
             "contact_id": contact_id,
+            "delivery_id": delivery_id,
         }
 
     made = api("POST", "/api/contacts", json={"phoneNumber": "+14155550199"}, org=organization_id)
