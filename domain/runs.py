@@ -88,6 +88,11 @@ def moved_end(
     return end_at, next_at
 
 
+def run_ends(plan: Plan | None, start_at: datetime, end_at: datetime | None) -> datetime | None:
+    """By when a run that starts then is over: the next occurrence, or the campaign's end; None when nothing says so."""
+    return _earliest(end_at, next_occurrence(plan, start_at) if plan is not None and plan.recurs else None)
+
+
 def check_schedulable(status: Status) -> None:
     if status not in EDITABLE:
         allowed = ", ".join(one for one in Status if one in EDITABLE)

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.campaign import Action
 from domain.connection import Health
 from infra.db import campaigns, control
+from infra.db.runs import close_run, open_run
 from tests.builders import CALLERS, Scene, campaign, scene
 from tests.conftest import Run
 from tests.rows import amend, attempt, claimed, claims, entry, now
@@ -23,6 +24,18 @@ def test_only_active_campaigns_are_read(run: Run) -> None:
     found = run(control.active)
 
     assert found == [control.Active(made.campaign_id, epoch=1, run=1, end_at=None)]
+
+
+def test_contacts_of_a_later_run_are_looked_for_from_its_beginning_on(run: Run) -> None:
+    made = run(scene)
+    run(lambda db: open_run(db, made.campaign_id, 1, None, NOW))
+    run(lambda db: close_run(db, made.campaign_id, 1, NOW))
+    run(lambda db: open_run(db, made.campaign_id, 1, None, NOW))
+    run(lambda db: amend(db, "campaigns", made.campaign_id, run=2))
+
+    found = run(control.active)
+
+    assert [(one.run, one.due_from) for one in found] == [(2, NOW - MINUTE)]
 
 
 def test_each_epoch_says_what_it_said(run: Run) -> None:

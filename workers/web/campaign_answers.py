@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from domain.allowed_schedule import AllowedSchedule
-from domain.campaign import LONGEST_LENGTH, AppConfig, Channel, Status
+from domain.campaign import FINAL, LONGEST_LENGTH, AppConfig, Channel, Status
 from domain.capacity import Contacts, outlook
 from domain.contact import ContactState
+from domain.runs import passed, run_ends
 from domain.waiting import Wait
 from domain.webhook import Event
 from infra.db.campaigns import Campaign
@@ -81,6 +82,7 @@ class Whole(Sized):
     webhook: WebhookAnswer | None
     run: int
     started_at: Millis | None
+    next_run_at: Millis | None
     counts: CountsAnswer
     progress: Progress
     waiting_for: str | None
@@ -116,6 +118,7 @@ def whole(campaign: Campaign, counts: Counts, wait: Wait | None, now: datetime) 
         webhook=campaign.spec.webhook and WebhookAnswer.model_validate(campaign.spec.webhook),
         run=campaign.run,
         started_at=campaign.started_at,
+        next_run_at=next_run_at(campaign, now),
         counts=CountsAnswer(contacts=counts.contacts, attempts=counts.attempts),
         progress=_progress(counts),
         waiting_for=wait.what if wait else None,
@@ -143,10 +146,20 @@ def _summary(campaign: Campaign) -> dict[str, Any]:
     }
 
 
+def next_run_at(campaign: Campaign, now: datetime) -> datetime | None:
+    """When it runs next by itself; occurrences that pass while it is paused are not waited for."""
+    if campaign.status in FINAL:
+        return None
+    waiting = campaign.next_run_at if campaign.recurs else campaign.start_at
+    if campaign.status is Status.SCHEDULED or (waiting is not None and waiting > now):
+        return waiting
+    return passed(campaign.plan, waiting, campaign.end_at, now).next_at if campaign.plan and campaign.recurs else None
+
+
 def _capacity(campaign: Campaign, contacts: Contacts, now: datetime) -> CapacityAnswer:
-    """From its start, else from when it began, else from now; without an end it has as long as it may."""
+    """Of one run: from its start, else from when it began, else from now; without an end it has as long as it may."""
     start = campaign.start_at or campaign.started_at or now
-    end = campaign.end_at or start + LONGEST_LENGTH
+    end = run_ends(campaign.plan, start, campaign.end_at) or start + LONGEST_LENGTH
     return CapacityAnswer.model_validate(outlook(campaign.spec, contacts, start, end, now))
 
 

@@ -13,10 +13,10 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from domain.campaign import FINAL, Status
+from domain.campaign import Status
 from domain.contact import ContactState
 from domain.errors import InvalidError, NotFoundError, OutdialError
-from domain.runs import WRONG, passed
+from domain.runs import WRONG
 from domain.schedule import Plan, RecurringConfig, Schedule, ScheduleType
 from domain.validation import details, refused
 from infra.db import campaigns, runs, schedules
@@ -25,6 +25,7 @@ from infra.db.listing import Page
 from workers.web.answers import Answer, ListAnswer, Millis, answer, written
 from workers.web.asked import Id, Now, json_only
 from workers.web.auth import GREATEST_ID, Reader, TheRuntime
+from workers.web.campaign_answers import next_run_at
 from workers.web.campaign_changes import Change
 from workers.web.errors import crashed, error_response, is_passing
 
@@ -115,8 +116,8 @@ async def save(body: Schedule, change: Change) -> Response:
     """In draft, scheduled and paused. `immediate` takes a schedule away: the campaign starts when it is started."""
     async with change.begin() as (connection, locked):
         saved = await schedules.save(connection, locked, body, change.caller.user, change.now)
-    next_run_at = _next_run_at(saved, change.now)
-    return answer(SavedAnswer(campaign_id=saved.id, status=saved.status, next_run_at=next_run_at), etag=saved.epoch)
+    told = SavedAnswer(campaign_id=saved.id, status=saved.status, next_run_at=next_run_at(saved, change.now))
+    return answer(told, etag=saved.epoch)
 
 
 @router.get("/schedule", response_model=ScheduleAnswer, summary="Show the schedule and its next run")
@@ -162,18 +163,8 @@ def _shown(campaign: Campaign, plan: Plan, now: datetime) -> ScheduleAnswer:
         timezone=plan.schedule.zone,
         recurring_config=plan.schedule.recurring_config,
         saved_at=plan.saved_at,
-        next_run_at=_next_run_at(campaign, now),
+        next_run_at=next_run_at(campaign, now),
     )
-
-
-def _next_run_at(campaign: Campaign, now: datetime) -> datetime | None:
-    """When it runs next by itself; occurrences that pass while it is paused are not waited for."""
-    if campaign.status in FINAL:
-        return None
-    waiting = campaign.next_run_at if campaign.recurs else campaign.start_at
-    if campaign.status is Status.SCHEDULED or (waiting is not None and waiting > now):
-        return waiting
-    return passed(campaign.plan, waiting, campaign.end_at, now).next_at if campaign.plan and campaign.recurs else None
 
 
 def _is_of_the_request(error: Exception) -> bool:

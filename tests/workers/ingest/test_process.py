@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.cohort import SourceType
 from infra.db.cohorts import create_cohort
-from infra.queue.messages import ingest_cohort, settle_campaign
+from infra.queue.messages import ingest_cohort, roll_campaign, settle_campaign
 from infra.settings import Settings
 from tests.builders import Scene, scene
 from workers.ingest.process import main
@@ -51,6 +51,20 @@ def test_a_message_has_its_campaign_settled(settings: Settings) -> None:
             return await awaited(runtime, "SELECT DISTINCT state FROM contacts")
 
     assert asyncio.run(test()) == [("cancelled",)]
+
+
+def test_a_message_has_the_contacts_of_a_new_run_brought_over(settings: Settings) -> None:
+    async def test() -> list[tuple[object, ...]]:
+        async with open_runtime(settings) as runtime, working(runtime):
+            _, made = await uploaded(runtime)
+            await execute(
+                runtime, "INSERT INTO runs (campaign_id, run, status, started_at) VALUES (1, 2, 'open', now())"
+            )
+            await execute(runtime, "UPDATE campaigns SET run = 2")
+            runtime.broker.enqueue(roll_campaign(made.campaign_id))
+            return await awaited(runtime, "SELECT DISTINCT state FROM contacts WHERE run = 2")
+
+    assert asyncio.run(test()) == [("ready",)]
 
 
 @asynccontextmanager

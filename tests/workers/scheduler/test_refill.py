@@ -98,6 +98,21 @@ def test_a_lane_that_cannot_be_granted_from_is_not_supplied(columns: dict[str, A
     assert not run(scenario).firsts
 
 
+def test_what_an_older_run_left_behind_is_not_read(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[tuple[int, ...], Lane]:
+        made = await scene(db, contacts=2 * LEAST_PAGE)
+        left = [builders.phone(500 + index) for index in range(2 * LEAST_PAGE)]
+        await builders.insert_contacts(db, made.cohort_id, left, due_at=datetime.now(UTC) - 9 * MINUTE)
+        lane = replace(_lane(made), due_from=now() - 60 * SECOND)
+        await Refill().refill(db, [lane], now() + SECOND)
+        return made.contact_ids, lane
+
+    ids, lane = run(scenario)
+
+    assert [one.contact_id for one in lane.firsts] == list(ids[: len(lane.firsts)])
+    assert lane.firsts
+
+
 @pytest.mark.parametrize("seconds", [POLL_SECONDS, START_OVER_SECONDS + 1])
 def test_rows_that_commit_behind_the_cursor_are_found(seconds: float, run: Run, pass_time: Pass) -> None:
     async def scenario(db: AsyncConnection) -> tuple[int, list[int]]:

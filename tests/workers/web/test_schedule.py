@@ -75,6 +75,7 @@ def test_a_recurring_campaign_waits_for_its_next_occurrence_and_has_no_end_of_it
     assert answer.json()["next_run_at"] == at(next_nine(api))
     campaign = api("GET", f"/api/campaigns/{campaign_id}").json()
     assert (campaign["start_timestamp"], campaign["end_timestamp"]) == (at(next_nine(api)), None)
+    assert (campaign["next_run_at"], campaign["capacity"]["window_seconds"]) == (at(next_nine(api)), 86_400)
 
 
 def test_a_series_ends_with_its_end_date(api: Api) -> None:
