@@ -24,6 +24,7 @@ _CONTACTS = text("""
             THEN k.state ELSE 'opted_out' END
     FROM campaigns c WHERE k.id = ANY(CAST(:ids AS bigint[])) AND c.id = k.campaign_id
 """)
+_DELIVERIES = text("SELECT forget_deliveries(CAST(:ids AS bigint[]))")
 
 
 async def anonymise(connection: AsyncConnection, contact_ids: Sequence[int]) -> int:
@@ -31,4 +32,5 @@ async def anonymise(connection: AsyncConnection, contact_ids: Sequence[int]) -> 
     ids = {"ids": list(contact_ids)}
     attempts = (await connection.execute(_DIALLED, ids)).rowcount + (await connection.execute(_VOID, ids)).rowcount
     await connection.execute(_CONTACTS, ids)
+    await connection.execute(_DELIVERIES, ids)
     return attempts

@@ -90,7 +90,21 @@ CREATE INDEX campaigns_kept ON campaigns (organization_id, settled_at)
     WHERE settled_at IS NOT NULL AND anonymised_at IS NULL;
 """
 
+# What customers were or will be told of contacts names their people; the events themselves stay.
+DELIVERIES = """
+CREATE FUNCTION forget_deliveries(contacts bigint[]) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+    IF to_regclass('webhook_deliveries') IS NOT NULL THEN
+        UPDATE webhook_deliveries SET payload = CAST(
+            jsonb_set(jsonb_set(jsonb_set(CAST(payload AS jsonb),
+                ARRAY['data', 'to'], to_jsonb('erased:' || contact_id), false),
+                ARRAY['data', 'user_identifier'], 'null', false),
+                ARRAY['data', 'provider_ref'], 'null', false) AS text)
+        WHERE contact_id = ANY(contacts);
+    END IF;
+END $$;
+"""
+
 
 def upgrade() -> None:
-    for script in (ORGANIZATIONS, PEOPLE, OPT_OUTS, ERASURES, ANONYMITY):
+    for script in (ORGANIZATIONS, PEOPLE, OPT_OUTS, ERASURES, ANONYMITY, DELIVERIES):
         execute(script)
