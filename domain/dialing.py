@@ -8,6 +8,7 @@ LATE = "late"
 CONTROL_STALE = "control_stale"
 CAMPAIGN_CHANGED = "campaign_changed"
 WINDOW_CLOSED = "window_closed"
+CALLEE_WINDOW = "callee_window"
 CEILING = "ceiling"
 
 
@@ -23,8 +24,13 @@ class Control:
     open_until: int
 
 
-def objection(entry: Entry, control: Control, now: int, *, tolerance: int, freshness: int) -> str | None:
-    """Why the entry must not be dialled at this instant, or None. What is not known for sure is an objection."""
+def objection(
+    entry: Entry, control: Control, callee_until: int, now: int, *, tolerance: int, freshness: int
+) -> str | None:
+    """Why the entry must not be dialled at this instant, or None. What is not known for sure is an objection.
+
+    `callee_until` is the end of the hours that are open for the contact itself, 0 if they are closed.
+    """
     if not entry.slot <= now <= entry.slot + tolerance:
         return LATE
     if now - control.read_at > freshness:
@@ -33,4 +39,6 @@ def objection(entry: Entry, control: Control, now: int, *, tolerance: int, fresh
         return CAMPAIGN_CHANGED
     if now >= control.open_until:
         return WINDOW_CLOSED
+    if now >= callee_until:
+        return CALLEE_WINDOW
     return None

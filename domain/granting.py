@@ -10,17 +10,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
+from domain.allowed_schedule import AllowedSchedule
 from domain.attempt import Entry
+from domain.open_hours import NEVER_CLOSES
 from domain.pacing import Pace
 from domain.routing import Rota, everyone
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A due contact; `number` is that of the attempt it is due for."""
+    """A due contact; `number` is that of the attempt it is due for, `open_until` the end of its own hours."""
 
     contact_id: int
     number: int
+    open_until: int = NEVER_CLOSES
 
 
 @dataclass(slots=True)
@@ -41,7 +44,8 @@ class Lane:
 
     `open_until` is the end of the present window, 0 while it is closed. `callers` holds, for each connection, the turn
     of its calling numbers by index. `granted` are the entries on their way, by contact; `present` are the connections
-    that took part in its split at the last step. No contact of its run is due before `due_from`.
+    that took part in its split at the last step. No contact of its run is due before `due_from`. `callees` is the
+    schedule when it holds each contact to hours of its own.
     """
 
     campaign_id: int
@@ -59,6 +63,13 @@ class Lane:
     granted: dict[int, Entry] = field(default_factory=dict)
     present: frozenset[int] = frozenset()
     due_from: int = 0
+    callees: AllowedSchedule | None = None
+
+    def drop_closed(self, until: int) -> None:
+        """Leave out who is first in turn while its own hours end before that; it stays due, and is judged anew."""
+        for queue in (self.retries, self.firsts):
+            while queue and queue[0].open_until <= until:
+                queue.popleft()
 
     def has_work(self) -> bool:
         return bool(self.retries or self.firsts) and self.places != 0
@@ -88,6 +99,10 @@ def grant(lanes: Iterable[Lane], links: Mapping[int, Link], *, first: int, horiz
         slot = max(lane.next_free, link.next_free, first)
         if slot >= horizon or slot + tolerance >= lane.open_until:
             continue
+        if lane.callees is not None:
+            lane.drop_closed(slot + tolerance)
+            if not lane.has_work():
+                continue
         if slot == asked:
             entries.append(_take(lane, link, slot))
         heappush(waiting, (max(lane.next_free, slot), lane.last_slot, lane.campaign_id, lane))

@@ -6,13 +6,13 @@ from pydantic import AfterValidator, Field
 from rphonenumbers import SUPPORTED_REGIONS
 
 from domain.allowed_schedule import ZoneName
+from domain.attempt_cap import AttemptCap
 from domain.spec import Spec
 
 MOST = 2**31 - 1
 LONGEST_NAME = 200
 LONGEST_PROTECTION_DAYS = 3650
 LONGEST_RETENTION_DAYS = 36_500
-LONGEST_CAP_HOURS = 8760
 
 
 def known_region(name: str) -> str:
@@ -20,13 +20,6 @@ def known_region(name: str) -> str:
     if name not in SUPPORTED_REGIONS:
         raise ValueError(f"'{name}' is not a region; write it as two capital letters, like US")
     return name
-
-
-class AttemptCap(Spec):
-    """At most `count` attempts to a number within any `hours` hours, over all campaigns."""
-
-    count: Annotated[int, Field(ge=1, le=10_000)]
-    hours: Annotated[int, Field(ge=1, le=LONGEST_CAP_HOURS)]
 
 
 class OrganizationEdit(Spec):

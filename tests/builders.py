@@ -33,11 +33,18 @@ class Scene:
     contact_ids: tuple[int, ...]
 
 
-async def scene(db: AsyncConnection, *, contacts: int = 3, status: str = "active", **app_config: Any) -> Scene:
+async def scene(
+    db: AsyncConnection,
+    *,
+    contacts: int = 3,
+    status: str = "active",
+    body: dict[str, Any] | None = None,
+    **app_config: Any,
+) -> Scene:
     """An organization, a connection, a campaign in this status, and a completed cohort of contacts that are due."""
     organization_id = await organization(db)
     connection_id = await connection(db, organization_id)
-    campaign_id = await campaign(db, organization_id, [connection_id], status=status, **app_config)
+    campaign_id = await campaign(db, organization_id, [connection_id], status=status, body=body, **app_config)
     cohort_id = await cohort(db, campaign_id)
     contact_ids = await insert_contacts(db, cohort_id, [phone(index) for index in range(contacts)])
     return Scene(organization_id, connection_id, campaign_id, cohort_id, contact_ids)

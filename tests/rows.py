@@ -1,7 +1,7 @@
 """What tests read from the rows of the engine, and how they claim without one."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,7 +9,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Entry
-from infra.db.attempts import Claimed, Refused, claim
+from domain.attempt_cap import AttemptCap
+from infra.db.attempts import NO_CAPS, Claimed, Refused, claim
 from tests.builders import CALLERS, Scene
 
 
@@ -34,11 +35,16 @@ def entry(scene: Scene, contact_id: int, **fields: Any) -> Entry:
 
 
 async def claims(
-    db: AsyncConnection, entries: Sequence[Entry], *, token: UUID | None = None, look_after: float = 25
+    db: AsyncConnection,
+    entries: Sequence[Entry],
+    *,
+    token: UUID | None = None,
+    look_after: float = 25,
+    caps: Mapping[int, Sequence[AttemptCap]] = NO_CAPS,
 ) -> tuple[list[Claimed], list[Refused]]:
     """Claim entries with their calling numbers, as a dialer does."""
     callers = [(one, CALLERS[one.caller]) for one in entries]
-    return await claim(db, callers, token=token or uuid4(), dialer="test:1", look_after=look_after)
+    return await claim(db, callers, token=token or uuid4(), dialer="test:1", look_after=look_after, caps=caps)
 
 
 async def claimed(db: AsyncConnection, scene: Scene, **fields: Any) -> list[int]:

@@ -18,6 +18,7 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.audit.books import cohort_breaches, counter_breach
+from domain.audit.caps import CapJudge
 from domain.audit.dials import RepeatJudge, intent_breach
 from domain.audit.finding import Finding, Tally, Verdict, not_judged
 from domain.audit.quota import QuotaJudge
@@ -25,7 +26,8 @@ from domain.audit.rate import SECOND, RateJudge
 from domain.audit.retries import RetryJudge
 from domain.audit.revisions import History, Revision
 from domain.audit.split import split_breaches
-from domain.audit.window import window_breach
+from domain.audit.window import callee_breach, window_breach
+from domain.callee_hours import caps_of, held_to
 from domain.connection import SERVER_ERRORS_TO_COOL
 from domain.errors import ConfigurationError
 from domain.pacing import pace
@@ -136,7 +138,29 @@ async def policy(case: Case) -> Findings:
         before, history = retries.ended_before(tried), case.histories.get(tried.campaign_id)
         policies = history.retry_policies(before - SECOND, tried.claimed_at) if before and history else []
         tally.judge(retries.breach(tried, policies))
+    await _caps(case, tally)
     return (tally.finding(),)
+
+
+async def _caps(case: Case, tally: Tally) -> None:
+    """How often each number was tried, by the organization's cap and by the packs of the epoch that claimed."""
+    of_organizations, judge = await ledger.caps(case.connection), CapJudge()
+    if not of_organizations and not any(history.has(_has_caps) for history in case.histories.values()):
+        return
+    async for one in ledger.numbered(case.connection):
+        revision, own = case.revision(one.campaign_id, one.epoch), of_organizations.get(one.organization_id)
+        caps = list(caps_of(revision.spec.allowed_schedule)) if revision is not None else []
+        if own is not None and one.slot >= own.since + SECOND:
+            caps.append(own.cap)
+        tally.blame(judge.breach(one, caps))
+
+
+def _has_caps(revision: Revision) -> bool:
+    return bool(caps_of(revision.spec.allowed_schedule))
+
+
+def _holds_callees(revision: Revision) -> bool:
+    return held_to(revision.spec.allowed_schedule) is not None
 
 
 async def one_at_a_time(case: Case) -> Findings:
@@ -163,9 +187,20 @@ async def starts(case: Case) -> Findings:
             rate.judge(rates.breach(start.attempt_id, start.at, app_config.attempts_per_second))
             window.judge(window_breach(revision.spec.allowed_schedule, start.attempt_id, start.at))
     await _connection_rates(case, rate)
+    await _callee_windows(case, window)
     for attempt_id in await ledger.started_after_opt_out(case.connection):
         activity.blame(f"attempt {attempt_id} started a second or more after its number was opted out")
     return rate.finding(), window.finding(), activity.finding()
+
+
+async def _callee_windows(case: Case, tally: Tally) -> None:
+    """The starts of campaigns that hold each person called to hours of its own."""
+    held = [campaign_id for campaign_id, history in case.histories.items() if history.has(_holds_callees)]
+    async for one in ledger.called(case.connection, held):
+        revision = case.revision(one.campaign_id, one.epoch)
+        schedule = held_to(revision.spec.allowed_schedule) if revision is not None else None
+        if schedule is not None:
+            tally.blame(callee_breach(schedule, one.attempt_id, one.at, one.phone, one.timezone))
 
 
 async def _connection_rates(case: Case, tally: Tally) -> None:

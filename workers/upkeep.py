@@ -17,16 +17,19 @@ KEEP_UPLOADS = timedelta(hours=1)
 
 
 async def tend(database: AsyncEngine, stop: asyncio.Event) -> None:
-    """One round: settle opt-outs and campaigns that are over, fold counts, forget old answers."""
+    """One round: settle what is over or opted out, judge anew whom other hours put off, fold counts, forget answers."""
     async with database.begin() as connection:
         await upkeep.forget_answers(connection, KEEP_ANSWERS)
         over = await upkeep.unsettled(connection)
         scattered = await upkeep.worth_folding(connection)
+        changed = await upkeep.to_rejudge(connection)
     await discard_uploads(database)
     await settle_opt_outs(database, stop)
     for campaign_id in scattered:
         async with database.begin() as connection:
             await upkeep.fold(connection, campaign_id)
+    for campaign_id, asked in changed.items():
+        await rejudge(database, campaign_id, asked, stop)
     for campaign_id in over:
         await settle(database, campaign_id, stop)
 
@@ -46,6 +49,20 @@ async def settle_opt_outs(database: AsyncEngine, stop: asyncio.Event) -> None:
     while more and not stop.is_set():
         async with database.begin() as connection:
             more = await opt_outs.settle_batch(connection)
+
+
+async def rejudge(database: AsyncEngine, campaign_id: int, asked: int, stop: asyncio.Event) -> None:
+    """Make the contacts due that a campaign's former hours or caps have put off: the scheduler puts off anew."""
+    for retries in (False, True):
+        place: Place | None = START
+        while place is not None:
+            if stop.is_set():
+                return
+            async with database.begin() as connection:
+                place = await upkeep.rejudge_page(connection, campaign_id, place, retries=retries)
+    async with database.begin() as connection:
+        if await upkeep.rejudged(connection, campaign_id, asked):
+            logger.info("campaign.rejudged", campaign_id=campaign_id)
 
 
 async def settle(database: AsyncEngine, campaign_id: int, stop: asyncio.Event) -> None:

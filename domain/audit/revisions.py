@@ -1,6 +1,6 @@
 """What was in force when: the revisions of a campaign, as an audit reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,6 +26,10 @@ class History:
     def __init__(self, revisions: Sequence[Revision]) -> None:
         self._revisions = sorted(revisions, key=lambda revision: revision.epoch)
         self._by_epoch = {revision.epoch: revision for revision in revisions}
+
+    def has(self, trait: Callable[[Revision], bool]) -> bool:
+        """Whether any revision is so."""
+        return any(map(trait, self._revisions))
 
     def of(self, epoch: int) -> Revision | None:
         return self._by_epoch.get(epoch)

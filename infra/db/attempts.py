@@ -1,6 +1,6 @@
 """Claiming: the one statement after which a dial may happen, and the ways to find a claim again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -9,22 +9,27 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Entry, instant
+from domain.attempt_cap import AttemptCap
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An entry whose attempt row is committed; `variables` is the contact's JSON text."""
+    """An entry whose attempt row is committed; `variables` is the contact's JSON text, `timezone` its own, if known."""
 
     entry: Entry
     attempt_id: int
     phone: str
     caller: str
     variables: str
+    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An entry that must not be dialled: `campaign`, `contact`, `late`, `phone_busy`, `opted_out` or `duplicate`."""
+    """An entry that must not be dialled.
+
+    `reason` is `campaign`, `contact`, `late`, `phone_busy`, `number_cap`, `opted_out` or `duplicate`.
+    """
 
     entry: Entry
     reason: str
@@ -34,6 +39,9 @@ class Refused:
 # overlapping claims of the same numbers in two campaigns from deadlocking. FOR SHARE makes a pause wait for the claims
 # that saw the campaign active, and every later claim see the pause. A slot that is over by the database's clock was
 # kept by a host whose own clock stood still. What was refused for its number's sake must not come back at once.
+# Caps: only one open attempt to a number can be inserted, so of two claims at once one is refused as busy; that neither
+# has counted too early is what number_free_at is for. Its locks are taken in the order of (organization, phone), all
+# before the first attempt is inserted, because `ready` is complete by then; where no cap is set it is not called.
 _CLAIM = text("""
     WITH e AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:contact_ids AS bigint[]), CAST(:campaign_ids AS bigint[]), CAST(:epochs AS int[]),
@@ -41,10 +49,17 @@ _CLAIM = text("""
             CAST(:connection_ids AS bigint[]), CAST(:callers AS text[]))
         AS e(contact_id, campaign_id, epoch, run, number, slot_at, connection_id, caller)),
     live AS MATERIALIZED (
-        SELECT c.id, c.epoch FROM campaigns c
+        SELECT c.id, c.epoch, o.max_attempts_count, o.max_attempts_hours
+        FROM campaigns c JOIN organizations o ON o.id = c.organization_id
         WHERE c.id IN (SELECT campaign_id FROM e) AND c.status = 'active' ORDER BY c.id FOR SHARE OF c),
-    ready AS MATERIALIZED (
-        SELECT k.id, k.organization_id, k.campaign_id, k.cohort_id, k.phone, k.variables,
+    caps AS MATERIALIZED (
+        SELECT campaign_id, array_agg(most) AS counts, array_agg(hours) AS hours FROM (
+            SELECT * FROM unnest(CAST(:capped AS bigint[]), CAST(:cap_counts AS int[]), CAST(:cap_hours AS int[]))
+                AS pack(campaign_id, most, hours)
+            UNION ALL SELECT id, max_attempts_count, max_attempts_hours FROM live WHERE max_attempts_count IS NOT NULL
+        ) AS cap GROUP BY campaign_id),
+    found AS MATERIALIZED (
+        SELECT k.id, k.organization_id, k.campaign_id, k.cohort_id, k.phone, k.timezone, k.variables,
                e.epoch, e.run, e.number, e.slot_at, e.connection_id, e.caller,
                EXISTS (SELECT FROM opt_outs o WHERE o.organization_id = k.organization_id AND o.phone = k.phone)
                AS opted_out
@@ -53,12 +68,17 @@ _CLAIM = text("""
         WHERE k.due_at <= e.slot_at AND k.run = e.run AND k.attempts = e.number - 1
           AND e.slot_at > clock_timestamp() - interval '1 second'
         ORDER BY k.id FOR UPDATE OF k SKIP LOCKED),
+    ready AS MATERIALIZED (
+        SELECT found.*, (
+            SELECT number_free_at(found.organization_id, found.phone, found.slot_at, caps.counts, caps.hours)
+            FROM caps WHERE caps.campaign_id = found.campaign_id AND NOT found.opted_out) AS free_at
+        FROM (SELECT * FROM found ORDER BY organization_id, phone) AS found),
     made AS (
         INSERT INTO attempts (organization_id, campaign_id, cohort_id, contact_id, run, number, epoch, connection_id,
             phone, caller, slot_at, claim_token, claimed_by, look_at)
         SELECT organization_id, campaign_id, cohort_id, id, run, number, epoch, connection_id,
             phone, caller, slot_at, CAST(:token AS uuid), :dialer, slot_at + make_interval(secs => :look_after)
-        FROM ready WHERE NOT opted_out ORDER BY organization_id, phone
+        FROM ready WHERE NOT opted_out AND free_at IS NULL ORDER BY organization_id, phone
         ON CONFLICT DO NOTHING RETURNING id, contact_id),
     moved AS (
         UPDATE contacts k SET state = 'dialing', due_at = NULL, waiting_for = NULL, attempts = k.attempts + 1
@@ -66,17 +86,23 @@ _CLAIM = text("""
     unmade AS (
         UPDATE contacts k SET
             state = CASE WHEN ready.opted_out THEN 'opted_out' ELSE k.state END,
-            due_at = CASE WHEN NOT ready.opted_out THEN clock_timestamp() + interval '30 seconds' END,
-            waiting_for = CASE WHEN NOT ready.opted_out THEN 'phone_busy' END
+            due_at = CASE WHEN NOT ready.opted_out
+                     THEN coalesce(ready.free_at, clock_timestamp() + interval '30 seconds') END,
+            waiting_for = CASE WHEN ready.free_at IS NOT NULL THEN 'number_cap'
+                          WHEN NOT ready.opted_out THEN 'phone_busy' END
         FROM ready WHERE k.id = ready.id AND NOT EXISTS (SELECT FROM made WHERE made.contact_id = ready.id))
     SELECT e.contact_id, made.id AS attempt_id, ready.phone, ready.caller, CAST(ready.variables AS text) AS variables,
-           CASE WHEN ready.opted_out THEN 'opted_out' WHEN ready.id IS NOT NULL THEN 'phone_busy'
+           ready.timezone,
+           CASE WHEN ready.opted_out THEN 'opted_out' WHEN ready.free_at IS NOT NULL THEN 'number_cap'
+                WHEN ready.id IS NOT NULL THEN 'phone_busy'
                 WHEN live.id IS NULL THEN 'campaign'
                 WHEN e.slot_at <= clock_timestamp() - interval '1 second' THEN 'late' ELSE 'contact' END AS reason
     FROM e LEFT JOIN live ON live.id = e.campaign_id AND live.epoch = e.epoch
     LEFT JOIN ready ON ready.id = e.contact_id
     LEFT JOIN made ON made.contact_id = e.contact_id
 """)
+
+NO_CAPS: Mapping[int, Sequence[AttemptCap]] = {}
 
 _OF_CLAIM = text("""
     SELECT id FROM attempts
@@ -91,23 +117,26 @@ async def claim(
     token: UUID,
     dialer: str,
     look_after: float,
+    caps: Mapping[int, Sequence[AttemptCap]] = NO_CAPS,
 ) -> tuple[list[Claimed], list[Refused]]:
     """Open an attempt for each entry (with its calling number) that may be dialled now; the rest with the reasons.
 
     One statement on an autocommitting connection. Of several entries for one contact only the first is tried, so that
     two copies of one message in one batch cannot both be dialled. `look_after` (seconds after the slot) is when the
-    reaper looks at an attempt that nobody reported on.
+    reaper looks at an attempt that nobody reported on. `caps` are those of campaigns' rule packs; the organization's
+    own cap is found here.
     """
     chosen = {entry.contact_id: (entry, caller) for entry, caller in reversed(entries)}
     doubles = [Refused(entry, "duplicate") for entry, _ in entries if chosen[entry.contact_id][0] is not entry]
-    rows = await connection.execute(_CLAIM, _arrays(list(chosen.values()), token, dialer, look_after))
+    stamp = {"token": token, "dialer": dialer, "look_after": look_after}
+    rows = await connection.execute(_CLAIM, _arrays(list(chosen.values())) | _capped(caps) | stamp)
     claimed, refused = [], doubles
     for row in rows:
         entry = chosen[row.contact_id][0]
         if row.attempt_id is None:
             refused.append(Refused(entry, row.reason))
         else:
-            claimed.append(Claimed(entry, row.attempt_id, row.phone, row.caller, row.variables))
+            claimed.append(Claimed(entry, row.attempt_id, row.phone, row.caller, row.variables, row.timezone))
     return claimed, refused
 
 
@@ -116,7 +145,16 @@ async def attempts_of_claim(connection: AsyncConnection, token: UUID) -> list[in
     return list((await connection.execute(_OF_CLAIM, {"token": token})).scalars())
 
 
-def _arrays(entries: Sequence[tuple[Entry, str]], token: UUID, dialer: str, look_after: float) -> dict[str, object]:
+def _capped(caps: Mapping[int, Sequence[AttemptCap]]) -> dict[str, object]:
+    rows = [(campaign_id, cap) for campaign_id, of_packs in caps.items() for cap in of_packs]
+    return {
+        "capped": [campaign_id for campaign_id, _ in rows],
+        "cap_counts": [cap.count for _, cap in rows],
+        "cap_hours": [cap.hours for _, cap in rows],
+    }
+
+
+def _arrays(entries: Sequence[tuple[Entry, str]]) -> dict[str, object]:
     return {
         "contact_ids": [entry.contact_id for entry, _ in entries],
         "campaign_ids": [entry.campaign_id for entry, _ in entries],
@@ -126,9 +164,6 @@ def _arrays(entries: Sequence[tuple[Entry, str]], token: UUID, dialer: str, look
         "slots": [instant(entry.slot) for entry, _ in entries],
         "connection_ids": [entry.connection_id for entry, _ in entries],
         "callers": [caller for _, caller in entries],
-        "token": token,
-        "dialer": dialer,
-        "look_after": look_after,
     }
 
 

@@ -1,18 +1,20 @@
 """The ledger as an audit reads it: one repeatable-read snapshot, long lists through server-side cursors.
 
 Instants come as microseconds since 1970. Nothing here returns a phone number but `dialled`, which is compared with what
-a provider saw.
+a provider saw, and `called`, whose zone it tells.
 """
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import NullPool, TextClause, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncResult, create_async_engine
 
+from domain.attempt_cap import AttemptCap
 from domain.audit.books import CohortSum, Counter
+from domain.audit.caps import Numbered, OrganizationCap
 from domain.audit.dials import Dialled
 from domain.audit.quota import Message
 from domain.audit.retries import Tried
@@ -27,7 +29,8 @@ FETCH = 5000
 # What a dialer may say of an entry it did not send, and a provider of one that never reached it; any other void means
 # that a connection had trouble.
 CALM_REASONS = [
-    "late", "control_stale", "campaign_changed", "window_closed", "ceiling", "claim_unanswered", NEVER_PLACED,
+    "late", "control_stale", "campaign_changed", "window_closed", "callee_window", "ceiling", "claim_unanswered",
+    NEVER_PLACED,
 ]  # fmt: skip
 
 
@@ -167,6 +170,59 @@ async def started_by_connection(connection: AsyncConnection) -> AsyncIterator[St
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """A start, with what tells where the person called was; it goes into no finding."""
+
+    attempt_id: int
+    campaign_id: int
+    epoch: int
+    at: int
+    phone: str = field(repr=False)
+    timezone: str | None
+
+
+# Who was erased left no number to judge by.
+_CALLED = text("""
+    SELECT a.id, a.campaign_id, a.epoch,
+        CAST(extract(epoch FROM coalesce(a.started_at, a.slot_at)) * 1000000 AS bigint), a.phone, k.timezone
+    FROM attempts a JOIN contacts k ON k.id = a.contact_id
+    WHERE a.campaign_id = ANY(CAST(:campaign_ids AS bigint[])) AND starts_with(a.phone, '+')
+      AND (a.started_at IS NOT NULL OR a.outcome IS DISTINCT FROM 'void')
+""")
+
+
+async def called(connection: AsyncConnection, campaign_ids: Iterable[int]) -> AsyncIterator[Called]:
+    """The starts of these campaigns."""
+    async for row in await _stream(connection, _CALLED, campaign_ids=sorted(campaign_ids)):
+        yield Called(*row)
+
+
+_NUMBERED = text("""
+    SELECT id, organization_id, campaign_id, epoch, dense_rank() OVER (ORDER BY organization_id, phone) AS number_id,
+        CAST(extract(epoch FROM slot_at) * 1000000 AS bigint)
+    FROM attempts WHERE outcome IS DISTINCT FROM 'void' ORDER BY number_id, slot_at, id
+""")
+
+
+async def numbered(connection: AsyncConnection) -> AsyncIterator[Numbered]:
+    """The attempts that count, by phone number and slot."""
+    async for row in await _stream(connection, _NUMBERED):
+        yield Numbered(*row)
+
+
+_CAPS = text("""
+    SELECT id, max_attempts_count, max_attempts_hours,
+        CAST(extract(epoch FROM coalesce(max_attempts_since, created_at)) * 1000000 AS bigint)
+    FROM organizations WHERE max_attempts_count IS NOT NULL
+""")
+
+
+async def caps(connection: AsyncConnection) -> dict[int, OrganizationCap]:
+    rows = await connection.execute(_CAPS)
+    return {row[0]: OrganizationCap(AttemptCap(count=row[1], hours=row[2]), row[3]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
 class Trunk:
     """A connection's present rate and numbers, and since when (microseconds) they are what they are."""
 
@@ -283,8 +339,8 @@ async def counters(connection: AsyncConnection) -> AsyncIterator[Counter]:
         yield Counter(name, int(row[5]), int(row[6]))
 
 
-async def _stream(connection: AsyncConnection, statement: TextClause) -> AsyncResult[*tuple[Any, ...]]:
-    return await connection.stream(statement, execution_options={"yield_per": FETCH})
+async def _stream(connection: AsyncConnection, statement: TextClause, **values: Any) -> AsyncResult[*tuple[Any, ...]]:
+    return await connection.stream(statement, values, execution_options={"yield_per": FETCH})
 
 
 _ATTEMPTS = text("SELECT count(*) FROM attempts")

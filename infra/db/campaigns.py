@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.callee_hours import held_to
 from domain.campaign import FINAL, Action, CampaignSpec, Status
 from domain.errors import NotFoundError
 from domain.lifecycle import Standing, after_action, check_epoch, first_end
@@ -18,6 +19,7 @@ from domain.runs import MISSED_WITHIN, moved_end, nothing_left, passed
 from domain.schedule import Plan
 from infra.db.listing import Listed, Page, order, pattern
 from infra.db.runs import close_run, is_open, note_missed, open_run
+from infra.db.upkeep import ask_to_rejudge
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ async def edit(connection: AsyncConnection, locked: Campaign, spec: CampaignSpec
     """Give a locked campaign another spec; an edit that changes nothing that a revision shows is none."""
     if spec.model_dump() == locked.spec.model_dump():
         return locked
+    if spec.allowed_schedule != locked.spec.allowed_schedule and held_to(locked.spec.allowed_schedule):
+        await ask_to_rejudge(connection, locked.id)
     changed = replace(locked, spec=spec)
     if spec.end_timestamp != locked.spec.end_timestamp:
         times = locked.start_at, locked.next_run_at

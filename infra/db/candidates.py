@@ -1,10 +1,14 @@
-"""Which contacts are due: pages in (due_at, id) order for many campaigns at once, and second looks by primary key."""
+"""Which contacts are due: pages in (due_at, id) order for many campaigns at once, and second looks by primary key.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Where each contact has hours of its own, the page says whose they are, and who is closed is put off until it opens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import CursorResult, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import EPOCH
@@ -29,20 +33,45 @@ class Due:
     due_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Callee(Due):
+    """A due contact with what tells where it is; it stays in memory."""
+
+    phone: str = field(repr=False)
+    timezone: str | None
+
+
 # A page starts at its cursor: from the index's floor it would walk all entries that were claimed and not yet vacuumed.
 _PAGES = """
-    SELECT page.campaign_id, due.id AS contact_id, due.run, due.attempts, due.due_at
+    SELECT page.campaign_id, due.id AS contact_id, due.run, due.attempts, due.due_at{whose}
     FROM unnest(CAST(:campaign_ids AS bigint[]), CAST(:limits AS int[]), CAST(:due_ats AS timestamptz[]),
                 CAST(:contact_ids AS bigint[])) AS page(campaign_id, most, due_at, contact_id)
     CROSS JOIN LATERAL (
-        SELECT k.id, k.run, k.attempts, k.due_at FROM contacts k
+        SELECT k.id, k.run, k.attempts, k.due_at{place} FROM contacts k
         WHERE k.campaign_id = page.campaign_id AND k.due_at IS NOT NULL AND k.attempts {kind}
           AND k.due_at <= :now AND (k.due_at, k.id) > (page.due_at, page.contact_id)
         ORDER BY k.due_at, k.id LIMIT page.most) AS due
     ORDER BY page.campaign_id, due.due_at, due.id
 """
-_FIRSTS = text(_PAGES.format(kind="= 0"))
-_RETRIES = text(_PAGES.format(kind="> 0"))
+_PLAIN = {"whose": "", "place": ""}
+_WITH_PLACE = {"whose": ", due.phone, due.timezone", "place": ", k.phone, k.timezone"}
+_FIRSTS = text(_PAGES.format(kind="= 0", **_PLAIN))
+_RETRIES = text(_PAGES.format(kind="> 0", **_PLAIN))
+_FIRST_CALLEES = text(_PAGES.format(kind="= 0", **_WITH_PLACE))
+_RETRY_CALLEES = text(_PAGES.format(kind="> 0", **_WITH_PLACE))
+
+# Judged under an epoch, and stored only while it is in force: an edit of the hours waits for this statement, and what
+# was put off under the old ones is found after it (`infra.db.upkeep`). Who was claimed meanwhile is left alone.
+_PUT_OFF = text("""
+    WITH live AS MATERIALIZED (
+        SELECT c.id FROM campaigns c WHERE c.id = :campaign_id AND c.epoch = :epoch FOR SHARE),
+    mine AS MATERIALIZED (
+        SELECT k.id, page.until FROM live
+        CROSS JOIN unnest(CAST(:contact_ids AS bigint[]), CAST(:untils AS timestamptz[])) AS page(contact_id, until)
+        JOIN contacts k ON k.id = page.contact_id AND k.campaign_id = live.id
+        WHERE k.due_at <= :now ORDER BY k.id FOR UPDATE OF k SKIP LOCKED)
+    UPDATE contacts k SET due_at = mine.until, waiting_for = 'callee_window' FROM mine WHERE k.id = mine.id
+""")
 
 _READY = text("""
     SELECT campaign_id, id AS contact_id, run, attempts, due_at FROM contacts
@@ -60,6 +89,25 @@ async def due_retries(connection: AsyncConnection, pages: Sequence[Page], now: d
     return await _pages(connection, _RETRIES, pages, now)
 
 
+async def first_callees(connection: AsyncConnection, pages: Sequence[Page], now: datetime) -> list[Callee]:
+    """As `due_firsts`, with what tells where each contact is."""
+    return [Callee(*row) for row in await _rows(connection, _FIRST_CALLEES, pages, now)]
+
+
+async def retry_callees(connection: AsyncConnection, pages: Sequence[Page], now: datetime) -> list[Callee]:
+    """As `due_retries`, with what tells where each contact is."""
+    return [Callee(*row) for row in await _rows(connection, _RETRY_CALLEES, pages, now)]
+
+
+async def put_off(
+    connection: AsyncConnection, campaign_id: int, epoch: int, until: Mapping[int, datetime], now: datetime
+) -> int:
+    """Let contacts that are still due wait for the opening of their own hours; how many of them do now."""
+    asked = {"campaign_id": campaign_id, "epoch": epoch, "now": now}
+    openings = {"contact_ids": list(until), "untils": list(until.values())}
+    return (await connection.execute(_PUT_OFF, asked | openings)).rowcount
+
+
 async def ready(connection: AsyncConnection, contact_ids: Sequence[int]) -> list[Due]:
     """Those of the contacts that wait for an attempt, now or later."""
     rows = await connection.execute(_READY, {"ids": list(contact_ids)})
@@ -67,7 +115,13 @@ async def ready(connection: AsyncConnection, contact_ids: Sequence[int]) -> list
 
 
 async def _pages(connection: AsyncConnection, statement: TextClause, pages: Sequence[Page], now: datetime) -> list[Due]:
-    rows = await connection.execute(
+    return [Due(*row) for row in await _rows(connection, statement, pages, now)]
+
+
+async def _rows(
+    connection: AsyncConnection, statement: TextClause, pages: Sequence[Page], now: datetime
+) -> CursorResult[*tuple[Any, ...]]:
+    return await connection.execute(
         statement,
         {
             "campaign_ids": [page.campaign_id for page in pages],
@@ -77,4 +131,3 @@ async def _pages(connection: AsyncConnection, statement: TextClause, pages: Sequ
             "now": now,
         },
     )
-    return [Due(*row) for row in rows]

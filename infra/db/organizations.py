@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.attempt_cap import AttemptCap
 from domain.errors import ConflictError, NotFoundError
-from domain.organization import AttemptCap, OrganizationEdit
+from domain.organization import OrganizationEdit
 
 
 @dataclass(frozen=True, slots=True)

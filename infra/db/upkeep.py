@@ -69,6 +69,27 @@ _FOLD = text("""
     SELECT campaign_id, cohort_id, run, kind, value, sum(n) FROM taken
     GROUP BY campaign_id, cohort_id, run, kind, value HAVING sum(n) <> 0
 """)
+# Contacts that wait for their own hours, or for their number to be free, by hours and caps that have changed since. No
+# locked row may be passed over, so they are waited for, by id: claims and reports hold theirs for a moment.
+_PUT_OFF = text("SELECT campaign_id, asked FROM rejudgements ORDER BY campaign_id")
+_ASK = text("SELECT rejudge_put_off(:campaign_id)")
+_REJUDGE = """
+    WITH page AS MATERIALIZED (
+        SELECT id, due_at FROM contacts
+        WHERE campaign_id = :campaign_id AND due_at IS NOT NULL AND attempts {which}
+            AND (due_at, id) > (:due_at, :contact_id)
+        ORDER BY due_at, id LIMIT :limit),
+    mine AS MATERIALIZED (
+        SELECT k.id FROM contacts k WHERE k.id IN (SELECT id FROM page)
+            AND k.waiting_for IN ('callee_window', 'number_cap') AND k.due_at > clock_timestamp()
+        ORDER BY k.id FOR UPDATE),
+    woken AS (
+        UPDATE contacts SET due_at = clock_timestamp(), waiting_for = NULL FROM mine WHERE contacts.id = mine.id)
+    SELECT due_at, id FROM page ORDER BY due_at DESC, id DESC LIMIT 1
+"""
+_REJUDGE_FIRST = text(_REJUDGE.format(which="= 0"))
+_REJUDGE_RETRY = text(_REJUDGE.format(which="> 0"))
+_REJUDGED = text("DELETE FROM rejudgements WHERE campaign_id = :campaign_id AND asked = :asked")
 _FORGET = text("DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - CAST(:older AS interval)")
 
 
@@ -96,6 +117,32 @@ async def settle_page(
 async def close(connection: AsyncConnection, campaign_id: int) -> bool:
     """Mark a campaign as settled; whether none of its contacts is ready or dialing any more, nor any to come."""
     return (await connection.execute(_CLOSE, {"id": campaign_id})).rowcount == 1
+
+
+async def ask_to_rejudge(connection: AsyncConnection, campaign_id: int) -> None:
+    """Have those judged anew whom a campaign's hours or caps have put off; in the transaction that changes these."""
+    await connection.execute(_ASK, {"campaign_id": campaign_id})
+
+
+async def to_rejudge(connection: AsyncConnection) -> dict[int, int]:
+    """Campaigns whose hours or caps have changed, with how often that was asked."""
+    return {row.campaign_id: row.asked for row in await connection.execute(_PUT_OFF)}
+
+
+async def rejudge_page(connection: AsyncConnection, campaign_id: int, after: Place, *, retries: bool) -> Place | None:
+    """Make those of the next 2,000 waiting contacts due that were put off; where the walk stands, None at its end.
+
+    Who is put off again meanwhile, by the hours as they are now, may be met once more; the walk ends all the same.
+    """
+    asked = {"campaign_id": campaign_id, "due_at": after.due_at, "contact_id": after.contact_id}
+    statement = _REJUDGE_RETRY if retries else _REJUDGE_FIRST
+    row = (await connection.execute(statement, asked | {"limit": SETTLED_AT_ONCE})).one_or_none()
+    return None if row is None else Place(row.due_at, row.id)
+
+
+async def rejudged(connection: AsyncConnection, campaign_id: int, asked: int) -> bool:
+    """Strike a campaign out; False when it was asked for again since."""
+    return (await connection.execute(_REJUDGED, {"campaign_id": campaign_id, "asked": asked})).rowcount == 1
 
 
 async def worth_folding(connection: AsyncConnection) -> list[int]:

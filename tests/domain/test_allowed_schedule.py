@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from domain.allowed_schedule import DAYS, AllowedSchedule, Span, is_open, next_open, seconds_open, span
+from domain.allowed_schedule import AllowedSchedule, is_open, next_open, seconds_open, span
+from domain.open_hours import DAYS, Span
 
 zoneinfo.reset_tzpath(())  # the pinned zones, as in every process of the engine
 

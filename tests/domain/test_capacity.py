@@ -13,6 +13,7 @@ from tests.builders import campaign_body
 
 START = datetime(2026, 12, 1, 9, tzinfo=UTC)  # a Tuesday
 EIGHT_HOURS = START + timedelta(hours=8)
+LATER = START + timedelta(days=1)
 WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
 OFFICE = {"timezone": "UTC", "allowed_days": WEEKDAYS, "allowed_start_time": "09:00", "allowed_end_time": "17:00"}
 
@@ -139,3 +140,29 @@ def test_it_warns_exactly_when_the_attempts_do_not_fit(rate: float, contacts: in
     assert bool(size.warnings) == (contacts > size.attempts_possible)
     assert size.expected_end is not None
     assert START <= size.expected_end <= START + length
+
+
+@pytest.mark.parametrize(
+    ("hours", "seconds"),
+    [
+        ({"rule_packs": ["us-tcpa"]}, 12 * 3600),  # from 9:00 to 21:00
+        ({"rule_packs": ["fr-demarchage", "us-tcpa"]}, 9 * 3600),
+        ({**OFFICE, "rule_packs": ["fr-demarchage"]}, 6 * 3600),
+        ({**OFFICE, "callee_timezone": True}, 8 * 3600),
+    ],
+)
+def test_hours_of_each_contact_are_counted_in_one_zone_which_is_said(hours: dict[str, Any], seconds: int) -> None:
+    size = capacity(spec(1, allowed_schedule={"timezone": "UTC"} | hours), 3600, START, START + timedelta(hours=15))
+
+    assert (size.window_seconds, size.attempts_possible) == (seconds, seconds)
+    (warning,) = size.warnings
+    assert "its own zone" in warning
+    assert "UTC" in warning
+
+
+def test_the_expected_end_steps_over_the_hours_of_rule_packs() -> None:
+    size = capacity(
+        spec(1, allowed_schedule={"timezone": "UTC", "rule_packs": ["fr-demarchage"]}), 4 * 3600, START, LATER
+    )
+
+    assert size.expected_end == START.replace(hour=15)

@@ -3,7 +3,16 @@ from dataclasses import replace
 import pytest
 
 from domain.attempt import Entry
-from domain.dialing import CAMPAIGN_CHANGED, CONTROL_STALE, LATE, WINDOW_CLOSED, Control, objection
+from domain.dialing import (
+    CALLEE_WINDOW,
+    CAMPAIGN_CHANGED,
+    CONTROL_STALE,
+    LATE,
+    WINDOW_CLOSED,
+    Control,
+    objection,
+)
+from domain.open_hours import NEVER_CLOSES
 
 SLOT = 1_800_000_000_000_000
 TOLERANCE, FRESHNESS = 10_000, 1_000_000
@@ -11,8 +20,8 @@ ENTRY = Entry(1, campaign_id=5, epoch=4, run=1, number=1, slot=SLOT, connection_
 CONTROL = Control(read_at=SLOT - 100_000, epoch=4, open_until=SLOT + 3_600_000_000)
 
 
-def told(control: Control, now: int) -> str | None:
-    return objection(ENTRY, control, now, tolerance=TOLERANCE, freshness=FRESHNESS)
+def told(control: Control, now: int, callee_until: int = NEVER_CLOSES) -> str | None:
+    return objection(ENTRY, control, callee_until, now, tolerance=TOLERANCE, freshness=FRESHNESS)
 
 
 @pytest.mark.parametrize(
@@ -51,3 +60,15 @@ def test_a_window_that_closes_within_the_tolerance_stops_the_rest_of_it() -> Non
 
     assert told(closing, SLOT + 4_999) is None
     assert told(closing, SLOT + 5_000) == WINDOW_CLOSED
+
+
+@pytest.mark.parametrize(
+    ("callee_until", "reason"),
+    [
+        (SLOT + 1, None),
+        (SLOT, CALLEE_WINDOW),  # half-open
+        (0, CALLEE_WINDOW),  # closed, or not known
+    ],
+)
+def test_the_hours_of_the_contact_itself_may_object(callee_until: int, reason: str | None) -> None:
+    assert told(CONTROL, SLOT, callee_until) == reason

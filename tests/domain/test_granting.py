@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.allowed_schedule import AllowedSchedule
 from domain.attempt import Entry
 from domain.granting import Candidate, Lane, Link, grant, refund
 from domain.pacing import SECOND, pace
@@ -325,3 +326,24 @@ def test_a_refund_to_a_connection_the_campaign_no_longer_uses_is_dropped() -> No
     refund(campaign, Entry(1, campaign_id=1, epoch=1, run=1, number=1, slot=NOON, connection_id=B, caller=0))
 
     assert one_step([campaign], by_id(link()))[0].connection_id == A
+
+
+def test_a_contact_whose_own_hours_end_before_its_slot_is_left_out_and_costs_none() -> None:
+    schedule = AllowedSchedule.model_validate({"timezone": "UTC", "rule_packs": ["us-tcpa"]})
+    closing = [Candidate(1, 2, NOON), Candidate(2, 2, NOON + TOLERANCE), Candidate(3, 2, NOON + TOLERANCE + 1)]
+    held = lane(1, callees=schedule, retries=deque(closing), firsts=deque([Candidate(4, 1, FOREVER)]))
+
+    entries = ticks([held], by_id(link()), seconds=2, start=NOON - LEAD)
+
+    assert [entry.contact_id for entry in entries] == [3, 4]
+    assert entries[0].slot == NOON
+
+
+def test_a_lane_whose_contacts_are_all_closed_keeps_its_slots() -> None:
+    schedule = AllowedSchedule.model_validate({"timezone": "UTC", "rule_packs": ["us-tcpa"]})
+    held = lane(1, callees=schedule, firsts=deque([Candidate(1, 1, NOON)]))
+
+    assert one_step([held], by_id(link())) == []
+    assert (held.next_free, held.last_slot) == (0, 0)
+    held.firsts.append(Candidate(2, 1, FOREVER))
+    assert [entry.slot for entry in one_step([held], by_id(link()))] == [NOON]

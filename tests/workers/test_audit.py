@@ -19,6 +19,7 @@ from infra.settings import Settings
 from tests import builders
 from tests.builders import Scene
 from tests.conftest import Run
+from tests.rows import amend
 from workers.audit import audit, judge, privacy, refuse_nothing
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -27,6 +28,8 @@ RETRY_CONFIG = {
     "retry_interval_minutes": [5, 10],
     "retry_on": {"busy": {"enabled": True}, "internal_error": {"enabled": True}},
 }
+MANY_RETRIES = RETRY_CONFIG | {"max_retries": 5, "retry_interval_minutes": 5}
+ALL_MONDAY = {"windows": [{"days": ["Monday"], "start": "00:00", "end": "24:00"}]}
 
 
 def second(number: float) -> datetime:
@@ -495,3 +498,54 @@ def test_where_there_is_nothing_nothing_is_said_to_be_well(tmp_path: Path) -> No
         privacy(nowhere)
 
     assert not nowhere.exists()
+
+
+@pytest.mark.parametrize(
+    ("hours", "place", "broken"),
+    [
+        ({"rule_packs": ["us-tcpa"]}, ("", "2026-06-01T15:00+00:00"), []),  # 8:00 in Los Angeles, where the number lies
+        ({"rule_packs": ["us-tcpa"]}, ("", "2026-06-01T14:59:59+00:00"), ["I7"]),
+        ({"rule_packs": ["us-tcpa"]}, ("Asia/Tokyo", "2026-06-01T15:00+00:00"), ["I7"]),  # midnight there
+        ({"rule_packs": ["us-tcpa", "fr-demarchage"]}, ("Europe/Paris", "2026-06-01T07:30+00:00"), ["I7"]),
+        ({"callee_timezone": True, **ALL_MONDAY}, ("Pacific/Kiritimati", "2026-06-01T09:59:59+00:00"), []),
+        ({"callee_timezone": True, **ALL_MONDAY}, ("Pacific/Kiritimati", "2026-06-01T10:00+00:00"), ["I7"]),  # Tuesday
+        (ALL_MONDAY, ("Pacific/Kiritimati", "2026-06-01T10:00+00:00"), []),  # the schedule's own zone alone
+    ],
+)
+def test_a_start_outside_the_hours_of_the_person_called_breaks_i7(
+    run: Run, database_url: str, hours: dict[str, Any], place: tuple[str, str], broken: list[str]
+) -> None:
+    there = f"UPDATE contacts SET timezone = nullif('{place[0]}', '')"
+    body = {"allowed_schedule": {"timezone": "UTC"} | hours}
+
+    planted(run, Tried(slot=datetime.fromisoformat(place[1])), body=body, then=there)
+
+    assert violated(database_url) == broken
+
+
+def test_more_attempts_to_a_number_than_its_rule_pack_allows_break_i4(run: Run, database_url: str) -> None:
+    """Three in 24 hours: the fourth breaks the rule while the first is less than a day ago; a void one is none."""
+    body = {"allowed_schedule": {"timezone": "UTC", "rule_packs": ["us-florida"]}}
+    tries = [Tried(number=number, slot=NOON + timedelta(hours=6 + number), outcome="busy") for number in (1, 2, 3)]
+    void = Tried(number=4, slot=NOON + timedelta(hours=9, minutes=30), outcome="void", reason="late")
+    planted(run, *tries, void, body=body, retry_config=MANY_RETRIES)
+    assert violated(database_url) == []
+
+    fourth = Tried(number=4, slot=NOON + timedelta(hours=10), outcome="busy")
+    run(lambda db: put(db, Scene(1, 1, 1, 1, (1,)), fourth))
+
+    assert violated(database_url) == ["I4"]
+
+
+@pytest.mark.parametrize(("since", "broken"), [(timedelta(days=1), ["I4"]), (timedelta(0), [])])
+def test_more_attempts_to_a_number_than_its_organization_allows_break_i4(
+    run: Run, database_url: str, since: timedelta, broken: list[str]
+) -> None:
+    """Judged by the cap as it is, from when it was set on."""
+    planted(run, Tried(outcome="busy"), Tried(number=2, slot=second(301), outcome="busy"))
+    cap = {"max_attempts_count": 1, "max_attempts_hours": 1}
+    run(lambda db: amend(db, "organizations", 1, **cap))
+
+    run(lambda db: amend(db, "organizations", 1, max_attempts_since=second(301) - since))
+
+    assert violated(database_url) == broken

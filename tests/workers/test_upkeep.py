@@ -7,12 +7,20 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from infra.db import upkeep
+from domain.campaign import CampaignSpec
+from infra.db import campaigns, upkeep
 from infra.db.engine import create_engine
-from tests.builders import cohort, insert_contacts, phone, scene
+from tests.builders import Scene, cohort, insert_contacts, phone, scene
 from tests.conftest import Run
-from workers.upkeep import settle, tend
+from workers.upkeep import rejudge, settle, tend
 
+CALLEE_HOURS = {
+    "allowed_schedule": {
+        "timezone": "UTC",
+        "windows": [{"days": ["Monday"], "start": "09:00", "end": "17:00"}],
+        "callee_timezone": True,
+    }
+}
 COUNTED = """SELECT value, CAST(sum(n) AS bigint) FROM campaign_counts WHERE kind = 'contact'
              GROUP BY value HAVING sum(n) <> 0 ORDER BY value"""
 LEDGER = "SELECT state, count(*) FROM contacts GROUP BY state ORDER BY state"
@@ -147,6 +155,69 @@ def test_only_scattered_counts_are_worth_folding(run: Run) -> None:
 
 SCATTER = """INSERT INTO campaign_counts (campaign_id, cohort_id, run, kind, value, n)
              SELECT 1, 1, 1, 'contact', 'ready', 0 FROM generate_series(1, 100)"""
+
+
+def test_an_edit_of_the_hours_has_those_they_put_off_judged_anew(run: Run, database_url: str) -> None:
+    made = run(lambda db: scene(db, contacts=5, status="paused", body=CALLEE_HOURS))
+    later = "due_at = now() + interval '1 day'"
+    run(lambda db: execute(db, f"UPDATE contacts SET {later}, waiting_for = 'callee_window' WHERE id < 3"))
+    run(lambda db: execute(db, f"UPDATE contacts SET {later}, waiting_for = 'number_cap', attempts = 1 WHERE id = 3"))
+    run(lambda db: execute(db, f"UPDATE contacts SET {later}, waiting_for = 'retry', attempts = 1 WHERE id = 4"))
+
+    run(lambda db: edit_hours(db, made, {"timezone": "UTC", "rule_packs": ["us-tcpa"]}))
+    at(database_url, lambda engine: tend(engine, asyncio.Event()))
+
+    waiting = run(lambda db: rows(db, "SELECT id, waiting_for FROM contacts WHERE due_at > now() ORDER BY id"))
+    assert waiting == [(4, "retry")]
+    assert run(lambda db: rows(db, "SELECT * FROM rejudgements")) == []
+
+
+def test_hours_that_hold_nobody_any_more_let_those_they_put_off_go(run: Run, database_url: str) -> None:
+    made = run(lambda db: scene(db, status="scheduled", body=CALLEE_HOURS))
+    put_off = "UPDATE contacts SET due_at = now() + interval '1 day', waiting_for = 'callee_window'"
+    run(lambda db: execute(db, put_off))
+
+    run(lambda db: edit_hours(db, made, None))
+    at(database_url, lambda engine: tend(engine, asyncio.Event()))
+
+    assert run(lambda db: rows(db, "SELECT id FROM contacts WHERE due_at > now()")) == []
+
+
+def test_hours_that_put_nobody_off_need_no_judging(run: Run) -> None:
+    made = run(lambda db: scene(db, status="paused"))
+
+    run(lambda db: edit_hours(db, made, {"timezone": "UTC", "rule_packs": ["us-tcpa"]}))
+
+    assert run(lambda db: rows(db, "SELECT * FROM rejudgements")) == []
+
+
+def test_a_rejudgement_that_was_asked_for_again_meanwhile_is_done_again(run: Run, database_url: str) -> None:
+    made = run(lambda db: scene(db, status="paused", body=CALLEE_HOURS))
+    run(lambda db: upkeep.ask_to_rejudge(db, made.campaign_id))
+    asked = run(upkeep.to_rejudge)
+    run(lambda db: upkeep.ask_to_rejudge(db, made.campaign_id))
+
+    at(database_url, lambda engine: rejudge(engine, made.campaign_id, asked[made.campaign_id], asyncio.Event()))
+
+    assert run(upkeep.to_rejudge) == {made.campaign_id: 2}
+
+
+def test_a_rejudgement_walks_all_pages(run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "SETTLED_AT_ONCE", 2)
+    made = run(lambda db: scene(db, contacts=7, body=CALLEE_HOURS))
+    put_off = "UPDATE contacts SET due_at = now() + id * interval '1 hour', waiting_for = 'callee_window'"
+    run(lambda db: execute(db, put_off))
+    run(lambda db: upkeep.ask_to_rejudge(db, made.campaign_id))
+
+    at(database_url, lambda engine: tend(engine, asyncio.Event()))
+
+    assert run(lambda db: rows(db, "SELECT id FROM contacts WHERE due_at > now()")) == []
+
+
+async def edit_hours(db: AsyncConnection, made: Scene, hours: dict[str, object] | None) -> None:
+    locked = await campaigns.lock(db, made.organization_id, made.campaign_id)
+    spec = CampaignSpec.model_validate(locked.spec.model_dump(mode="json") | {"allowed_schedule": hours})
+    await campaigns.edit(db, locked, spec, "test", datetime.now(UTC))
 
 
 def settled(database_url: str) -> None:

@@ -10,9 +10,11 @@ import orjson
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from domain.attempt import Entry, Report, Source, instant
+from domain.attempt import Entry, Report, Source, instant, microseconds
+from domain.callee_hours import callee_span, held_to, zones_of
 from domain.campaign import CampaignSpec
 from domain.dialing import CAMPAIGN_CHANGED, CEILING, objection
+from domain.open_hours import NEVER_CLOSES
 from domain.outcome import Outcome
 from domain.template import MISSING_VARIABLE, MissingVariableError, render
 from infra.connections import http
@@ -63,7 +65,8 @@ class Dial:
         except MissingVariableError as error:
             await self._leave_out(claim, error.name)
             return
-        exchange = await self._exchange(entry, http.placing(order, route.credentials, self._clock.now()), route, spec)
+        request = http.placing(order, route.credentials, self._clock.now())
+        exchange = await self._exchange(claim, request, route, spec)
         report = http.placed(claim.attempt_id, exchange, self._clock.now())
         self.tally.dialled(entry, report)
         await self._hand_in(report)
@@ -86,22 +89,24 @@ class Dial:
     def close(self) -> None:
         self._transport.close()
 
-    async def _exchange(self, entry: Entry, request: bytes, route: Route, spec: CampaignSpec) -> Exchange:
+    async def _exchange(self, claim: Claimed, request: bytes, route: Route, spec: CampaignSpec) -> Exchange:
+        entry = claim.entry
         try:
             line = await self._transport.borrow(route.credentials.address)
         except UnreachableError as error:
             return NotSent(f"unreachable: {error}", unreachable=True)
+        callee_until = _callee_until(claim, spec)
         await self._until(entry.slot)
         if not await self._ceilings.admits(entry.campaign_id, entry.epoch, spec.app_config.attempts_per_second):
             line.put_back()
             return NotSent(CEILING)
-        return await line.send(request, lambda: self._stamp(entry))
+        return await line.send(request, lambda: self._stamp(entry, callee_until))
 
-    def _stamp(self, entry: Entry) -> int | str:
+    def _stamp(self, entry: Entry, callee_until: int) -> int | str:
         """The last check: the instant at which the first byte leaves, or the reason why it must not."""
         now = self._clock.now()
         known = self._control.of(entry.campaign_id, now)
-        reason = objection(entry, known, now, tolerance=self._tolerance, freshness=CONTROL_FRESHNESS)
+        reason = objection(entry, known, callee_until, now, tolerance=self._tolerance, freshness=CONTROL_FRESHNESS)
         return reason or now
 
     async def _until(self, slot: int) -> None:
@@ -139,3 +144,13 @@ class Dial:
                     await asyncio.sleep(HAND_IN_AGAIN_SECONDS)
             else:
                 return
+
+
+def _callee_until(claim: Claimed, spec: CampaignSpec) -> int:
+    """The end of the contact's own hours, as they are at the slot; 0 when they are closed then."""
+    schedule = held_to(spec.allowed_schedule)
+    if schedule is None:
+        return NEVER_CLOSES
+    zones = zones_of(claim.phone, claim.timezone, schedule.timezone)
+    is_open, until = callee_span(schedule, zones, instant(claim.entry.slot))
+    return microseconds(until) if is_open else 0

@@ -18,6 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Entry
+from domain.attempt_cap import AttemptCap
+from domain.callee_hours import caps_of
 from domain.dialing import CAMPAIGN_CHANGED, LATE
 from infra.db import attempts
 from infra.db.attempts import Claimed, Refused
@@ -148,11 +150,16 @@ class Engine:
         self, connection: AsyncConnection, entries: Sequence[tuple[Entry, str]]
     ) -> tuple[list[Claimed], list[Refused]]:
         """A claim whose answer is lost has claimed nothing that is dialled: it is given back by its token."""
-        token = uuid4()
+        token, caps = uuid4(), self._caps(entries)
         for tries_left in reversed(range(MOST_TRIES)):
             try:
                 return await attempts.claim(
-                    connection, entries, token=token, dialer=self._name, look_after=self._look_after
+                    connection,
+                    entries,
+                    token=token,
+                    dialer=self._name,
+                    look_after=self._look_after,
+                    caps=caps,
                 )
             except (OSError, SQLAlchemyError) as error:
                 if tries_left and sqlstate(error) in RETRYABLE:
@@ -160,6 +167,11 @@ class Engine:
                 self._start(self._give_back_claim(token))
                 raise
         raise AssertionError("the last try returns or raises")
+
+    def _caps(self, entries: Sequence[tuple[Entry, str]]) -> dict[int, tuple[AttemptCap, ...]]:
+        """What the campaigns' rule packs allow for one number; the claim takes it for the entry's epoch only."""
+        specs = {one.campaign_id: self._control.spec(one.campaign_id, one.epoch) for one, _ in entries}
+        return {key: caps for key, spec in specs.items() if spec and (caps := caps_of(spec.allowed_schedule))}
 
     def _caller(self, entry: Entry) -> str | None:
         """The calling number, or None when the campaign is not active under the entry's epoch."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Entry, instant, microseconds
+from domain.callee_hours import held_to
 from domain.campaign import CampaignSpec
 from domain.granting import Lane, Link, grant
 from domain.pacing import Pace, pace
@@ -164,6 +165,7 @@ class Board:
             last_slot=mark.slot,
             due_from=microseconds(one.due_from),
             granted=old.granted if old is not None else {},
+            callees=held_to(spec.allowed_schedule),
         )
 
     def _callers(self, spec: CampaignSpec, connection_id: int, routed: dict[tuple[int, str], int]) -> Rota:

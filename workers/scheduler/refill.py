@@ -2,20 +2,27 @@
 
 Pages are read from a kept cursor. Rows that commit behind it (a cohort being read, a contact given back) are found by
 starting over: after every short page, and every so often whatever happens.
+
+Where each contact has hours of its own, a page is large, those who are open are queued, and the others put off until
+they open: nobody who is closed costs a slot, or stands before those who are open.
 """
 
+import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import monotonic
+from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.attempt import EPOCH, Entry, instant
+from domain.allowed_schedule import AllowedSchedule
+from domain.attempt import EPOCH, Entry, instant, microseconds
+from domain.callee_hours import Opening, opening, zones_of
 from domain.granting import Candidate, Lane, refund
 from infra.db import candidates
-from infra.db.candidates import Due, Page
+from infra.db.candidates import Callee, Due, Page
 
 LEAST_PAGE = 64
 MOST_PAGE = 1000
@@ -23,8 +30,10 @@ LEAST_WAITING = 16
 POLL_SECONDS = 0.2
 START_OVER_SECONDS = 15.0
 SECOND_LOOK = 1_000_000
+NEXT_MOMENTS = timedelta(seconds=1)
 
-Read = Callable[[AsyncConnection, Sequence[Page], datetime], Awaitable[list[Due]]]
+T = TypeVar("T", bound=Due)
+Read = Callable[[AsyncConnection, Sequence[Page], datetime], Awaitable[list[T]]]
 
 
 @dataclass(slots=True)
@@ -59,6 +68,21 @@ class Feed:
     firsts: Cursor = field(default_factory=Cursor)
 
 
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One of a lane's two queues, and how far it has been read."""
+
+    lane: Lane
+    cursor: Cursor
+    queue: deque[Candidate]
+
+    def next_page(self) -> Page:
+        return self.cursor.next_page(self.lane.campaign_id, _read_size(self.lane), instant(self.lane.due_from))
+
+
+Openings = dict[int, Opening]
+
+
 class Refill:
     def __init__(self) -> None:
         self._feeds: dict[int, Feed] = {}
@@ -66,46 +90,99 @@ class Refill:
     async def refill(self, connection: AsyncConnection, lanes: Sequence[Lane], now: int) -> None:
         """Read a page for every queue that runs low."""
         self._feeds = {lane.campaign_id: self._feed(lane) for lane in lanes}
-        await self._read(connection, candidates.due_retries, lambda feed: (feed.retries, feed.lane.retries), now)
-        await self._read(connection, candidates.due_firsts, lambda feed: (feed.firsts, feed.lane.firsts), now)
+        await self._supply(connection, candidates.due_retries, _hungry(self._feeds.values(), _retries), now)
+        await self._supply_open(connection, candidates.retry_callees, _hungry(self._feeds.values(), _retries), now)
+        await self._supply(connection, candidates.due_firsts, _hungry(self._feeds.values(), _firsts), now)
+        await self._supply_open(connection, candidates.first_callees, _hungry(self._feeds.values(), _firsts), now)
 
     def _feed(self, lane: Lane) -> Feed:
         known = self._feeds.get(lane.campaign_id)
         return known if known is not None and known.lane is lane else Feed(lane)
 
-    async def _read(
-        self,
-        connection: AsyncConnection,
-        read: Read,
-        queue_of: Callable[[Feed], tuple[Cursor, deque[Candidate]]],
-        now: int,
+    async def _supply(self, connection: AsyncConnection, read: Read[Due], hungry: Sequence[Intake], now: int) -> None:
+        """Queue the due contacts of lanes whose hours are the same for all."""
+        at_once = [intake for intake in hungry if intake.lane.callees is None]
+        for intake, page in await _pages(connection, read, at_once, now):
+            intake.cursor.moved_to(page, _page_size(intake.lane))
+            intake.queue.extend(Candidate(due.contact_id, due.attempts + 1) for due in _new(page, intake.lane))
+
+    async def _supply_open(
+        self, connection: AsyncConnection, read: Read[Callee], hungry: Sequence[Intake], now: int
     ) -> None:
-        hungry = [feed for feed in self._feeds.values() if _is_hungry(*queue_of(feed), feed.lane)]
-        pages = {
-            feed.lane.campaign_id: queue_of(feed)[0].next_page(
-                feed.lane.campaign_id, _page_size(feed.lane), instant(feed.lane.due_from)
-            )
-            for feed in hungry
-        }
-        found: dict[int, list[Due]] = {key: [] for key in pages}
-        for due in await read(connection, list(pages.values()), instant(now)) if pages else ():
-            found[due.campaign_id].append(due)
-        for feed in hungry:
-            cursor, queue = queue_of(feed)
-            page = found[feed.lane.campaign_id]
-            cursor.moved_to(page, _page_size(feed.lane))
-            queue.extend(_new(page, feed.lane))
+        """Queue the due contacts that are open, and put off those that are not. Judging many is left to a thread."""
+        one_by_one = [intake for intake in hungry if intake.lane.callees is not None]
+        for intake, page in await _pages(connection, read, one_by_one, now):
+            if (schedule := intake.lane.callees) is not None:
+                judged = await asyncio.to_thread(_judged, schedule, page, instant(now))
+                await self._part(connection, intake, page, judged, now)
+
+    async def _part(
+        self, connection: AsyncConnection, intake: Intake, page: Sequence[Callee], judged: Openings, now: int
+    ) -> None:
+        """The page ends where enough are open; the rest is read again when they have been used."""
+        lane, enough = intake.lane, _page_size(intake.lane)
+        is_open = [place for place, due in enumerate(page) if judged[due.contact_id].is_open]
+        ends = is_open[enough - 1] + 1 if len(is_open) >= enough else len(page)
+        intake.cursor.moved_to(page[:ends], ends if ends < len(page) else _read_size(lane))
+        new = _new(page, lane)
+        waiting = {due.contact_id: judged[due.contact_id].until for due in new if not judged[due.contact_id].is_open}
+        intake.queue.extend(
+            Candidate(due.contact_id, due.attempts + 1, microseconds(judged[due.contact_id].until))
+            for due in _new(page[:ends], lane)
+            if judged[due.contact_id].is_open
+        )
+        if waiting:
+            await candidates.put_off(connection, lane.campaign_id, lane.epoch, waiting, instant(now))
+
+
+async def _pages(
+    connection: AsyncConnection, read: Read[T], hungry: Sequence[Intake], now: int
+) -> list[tuple[Intake, list[T]]]:
+    """The next page of each, in one statement."""
+    pages = [intake.next_page() for intake in hungry]
+    found: dict[int, list[T]] = {page.campaign_id: [] for page in pages}
+    for due in await read(connection, pages, instant(now)) if pages else ():
+        found[due.campaign_id].append(due)
+    return [(intake, found[intake.lane.campaign_id]) for intake in hungry]
+
+
+def _judged(schedule: AllowedSchedule, page: Sequence[Callee], at: datetime) -> Openings:
+    return {
+        due.contact_id: opening(schedule, zones_of(due.phone, due.timezone, schedule.timezone), at, NEXT_MOMENTS)
+        for due in page
+    }
+
+
+def _retries(feed: Feed) -> Intake:
+    return Intake(feed.lane, feed.retries, feed.lane.retries)
+
+
+def _firsts(feed: Feed) -> Intake:
+    return Intake(feed.lane, feed.firsts, feed.lane.firsts)
+
+
+def _hungry(feeds: Iterable[Feed], queue_of: Callable[[Feed], Intake]) -> list[Intake]:
+    return [intake for intake in map(queue_of, feeds) if _is_hungry(intake)]
 
 
 def _page_size(lane: Lane) -> int:
     return max(LEAST_PAGE, min(MOST_PAGE, 2_000_000 // lane.pace.spacing))
 
 
-def _is_hungry(cursor: Cursor, queue: deque[Candidate], lane: Lane) -> bool:
+def _read_size(lane: Lane) -> int:
+    """Who is open may stand behind many who are not."""
+    return _page_size(lane) if lane.callees is None else MOST_PAGE
+
+
+def _is_hungry(intake: Intake) -> bool:
     """A closed window, a full concurrency cap or enough contacts at hand need no page."""
+    lane = intake.lane
     low = max(LEAST_WAITING, 500_000 // lane.pace.spacing)
     return (
-        lane.open_until > 0 and lane.places != 0 and len(queue) < low and monotonic() - cursor.read_at >= _wait(cursor)
+        lane.open_until > 0
+        and lane.places != 0
+        and len(intake.queue) < low
+        and monotonic() - intake.cursor.read_at >= _wait(intake.cursor)
     )
 
 
@@ -114,13 +191,9 @@ def _wait(cursor: Cursor) -> float:
     return POLL_SECONDS if cursor.is_short else 0.0
 
 
-def _new(page: Sequence[Due], lane: Lane) -> list[Candidate]:
+def _new(page: Sequence[T], lane: Lane) -> list[T]:
     known = lane.granted.keys() | {c.contact_id for c in lane.retries} | {c.contact_id for c in lane.firsts}
-    return [
-        Candidate(due.contact_id, due.attempts + 1)
-        for due in page
-        if due.run == lane.run and due.contact_id not in known
-    ]
+    return [due for due in page if due.run == lane.run and due.contact_id not in known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +233,7 @@ def _is_unused(entry: Entry, due: Due | None) -> bool:
 
 
 def _again(lane: Lane, entry: Entry, due: Due, now: datetime) -> None:
-    if due.due_at <= now:
+    """Whether it is open, where that is its own affair, is judged when the next page has it."""
+    if due.due_at <= now and lane.callees is None:
         queue = lane.retries if entry.number > 1 else lane.firsts
         queue.appendleft(Candidate(entry.contact_id, entry.number))

@@ -27,6 +27,7 @@ from workers.web import (
     health,
     opt_outs,
     organization,
+    rule_packs,
     schedule,
     webhook_deliveries,
 )
@@ -52,6 +53,7 @@ ROUTERS = (
     opt_outs.router,
     organization.router,
     webhook_deliveries.router,
+    rule_packs.router,
 )
 GRACE_SECONDS = 8
 BACKLOG = 2048

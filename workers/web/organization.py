@@ -3,7 +3,8 @@
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
-from domain.organization import AttemptCap, OrganizationEdit
+from domain.attempt_cap import AttemptCap
+from domain.organization import OrganizationEdit
 from infra.db.organizations import edit_organization
 from workers.web.answers import Answer, Millis
 from workers.web.asked import json_only

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.allowed_schedule import DAYS, AllowedSchedule, Window, is_open
+from domain.allowed_schedule import AllowedSchedule, Window, is_open
 from domain.attempt import microseconds
 from domain.audit.window import window_breach
+from domain.open_hours import DAYS
 
 NEW_YORK = AllowedSchedule(
     timezone="America/New_York",

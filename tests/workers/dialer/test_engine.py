@@ -24,6 +24,7 @@ from tests.conftest import Run
 from tests.infra.providers import Peer, listening
 from tests.rows import amend, attempt, contact, contradictions, entry, health, miscounts, now, number_of, point
 from tests.workers.runtimes import with_runtime
+from tests.zones import zone_where_it_is
 from workers.dialer.engine import Engine
 from workers.runtime import Runtime
 
@@ -358,6 +359,46 @@ def test_reports_are_handed_in_until_the_database_takes_them(run: Run, settings:
         await _until_in(runtime, "attempts WHERE outcome = 'completed'", 1)
 
     assert len(_dial(settings, made, step)) == 1
+
+
+def test_a_contact_whose_own_hours_are_closed_is_not_dialled_and_loses_nothing(run: Run, settings: Settings) -> None:
+    """Whatever let its entry through: the last check reads the hours of the claimed number and zone."""
+    hours = {"allowed_schedule": {"timezone": "UTC", "rule_packs": ["us-tcpa"]}}
+    made = run(lambda db: scene(db, contacts=2, body=hours))
+    closed, open_ = made.contact_ids
+    run(lambda db: amend(db, "contacts", closed, timezone=zone_where_it_is(3, datetime.now(UTC))))
+    run(lambda db: amend(db, "contacts", open_, timezone=zone_where_it_is(12, datetime.now(UTC))))
+
+    async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
+        engine.accept(_message(_entries(made)))
+        await _until(lambda: len(provider.placed) == 1)
+        await _until_in(runtime, "attempts WHERE outcome = 'void' AND reason = 'callee_window'", 1)
+
+    (placed,) = _dial(settings, made, step)
+
+    assert placed["to"] == phone(1)
+    given_back = run(lambda db: contact(db, closed))
+    assert (given_back.state, given_back.attempts) == ("ready", 0)
+    assert (run(miscounts), run(contradictions)) == ([], [])
+
+
+def test_the_caps_of_a_campaigns_rule_packs_reach_the_claim(run: Run, settings: Settings) -> None:
+    hours = {"allowed_schedule": {"timezone": "UTC", "rule_packs": ["us-florida"]}}
+    made = run(lambda db: scene(db, contacts=1, body=hours, attempts_per_second=100))
+    run(lambda db: amend(db, "contacts", made.contact_ids[0], timezone=zone_where_it_is(12, datetime.now(UTC))))
+
+    async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
+        for number in range(1, 4):
+            engine.accept(_message(_entries(made, number=number)))
+            await _until_in(runtime, "attempts WHERE outcome = 'completed'", number)
+            async with runtime.database.begin() as connection:
+                again = {"state": "ready", "due_at": datetime.now(UTC)}
+                await amend(connection, "contacts", made.contact_ids[0], **again)
+        engine.accept(_message(_entries(made, number=4)))
+        await _until_in(runtime, "contacts WHERE waiting_for = 'number_cap'", 1)
+        assert len(provider.placed) == 3
+
+    assert len(_dial(settings, made, step)) == 3
 
 
 def _entries(made: Scene, **fields: Any) -> list[Entry]:

@@ -13,9 +13,9 @@ from redis import Redis
 from rich.console import Console
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.allowed_schedule import DAYS
 from domain.connection import HEALTHY, Health
 from domain.errors import ConfigurationError
+from domain.open_hours import DAYS
 from infra.db import lease
 from infra.db import status as standing
 from infra.db.engine import create_engine
