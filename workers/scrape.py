@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from domain.attempt import instant
 from infra.db.engine import autocommit, snapshot
 from infra.db.status import MOST_LATER, Backlog, backlogs
+from infra.db.webhook_deliveries import MOST_COUNTED, pending
 from infra.queue.depth import Depth, depths
 from workers.runtime import Runtime
 
@@ -63,6 +64,7 @@ class Seen(Collector):
     stores: Mapping[str, bool]
     queues: Mapping[str, Depth] | None
     backlogs: Iterable[Backlog] | None
+    webhooks: int | None
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge("outdial_store_up", "Whether a store answers.", ["store"], _ups(self.stores))
@@ -81,16 +83,24 @@ class Seen(Collector):
                 ["campaign_id", "state"],
                 _contacts(self.backlogs),
             )
+        if self.webhooks is not None:
+            yield _gauge(
+                "outdial_webhook_deliveries_pending",
+                f"Deliveries to customers' webhooks that are to be sent or sent again, counted up to {MOST_COUNTED:,}.",
+                [],
+                [([], self.webhooks)],
+            )
 
 
 async def scrape(runtime: Runtime, backlogs: Backlogs | None = None) -> bytes:
     """The whole answer to a scrape, in Prometheus's text format; with the backlogs where they are given."""
-    stores, queues, found = await asyncio.gather(
+    stores, queues, found, webhooks = await asyncio.gather(
         stores_up(runtime),
         _answer(asyncio.to_thread(depths, runtime.broker.client)),
         _answer(backlogs.read()) if backlogs else _nothing(),
+        _answer(_pending_webhooks(runtime)) if backlogs else _nothing(),
     )
-    return await _written(runtime.metrics.registry, Seen(stores, queues, found))
+    return await _written(runtime.metrics.registry, Seen(stores, queues, found, webhooks))
 
 
 async def _written(*collectors: CollectorRegistry | Collector) -> bytes:
@@ -122,6 +132,11 @@ async def _answer(question: Awaitable[T]) -> T | None:
 async def _ask_database(runtime: Runtime) -> int:
     async with autocommit(runtime.database).connect() as connection:
         return int((await connection.execute(text("SELECT 1"))).scalar_one())
+
+
+async def _pending_webhooks(runtime: Runtime) -> int:
+    async with autocommit(runtime.database).connect() as connection:
+        return await pending(connection)
 
 
 async def _nothing() -> None:

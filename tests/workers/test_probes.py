@@ -17,10 +17,11 @@ from starlette.applications import Starlette
 from domain.attempt import Report, Source, instant
 from domain.errors import ConfigurationError
 from infra.db.engine import create_engine
+from infra.db.webhook_deliveries import add_test
 from infra.queue.broker import make_broker
 from infra.queue.messages import ingest_cohort
 from infra.settings import Settings
-from tests.builders import CALLERS, Scene, phone, scene
+from tests.builders import CALLERS, Scene, phone, scene, webhook
 from tests.conftest import Run
 from tests.rows import amend, claimed, entry, now
 from tests.workers.runtimes import with_runtime
@@ -49,6 +50,16 @@ def test_metrics_show_the_queues_and_the_backlogs_of_campaigns(run: Run, setting
         (str(made.campaign_id), "due_later", "0.0"),
         (str(made.campaign_id), "dialing", "2.0"),
     ]
+
+
+def test_metrics_show_the_deliveries_that_wait_for_webhooks(run: Run, settings: Settings) -> None:
+    made = run(_scene_with_calls)
+    run(lambda db: webhook(db, made.campaign_id))
+    run(lambda db: add_test(db, made.campaign_id))
+
+    shown = with_runtime(settings, lambda runtime: asked(runtime, "/metrics", with_backlogs=True)).text
+
+    assert "outdial_webhook_deliveries_pending 1.0" in shown
 
 
 def test_backlogs_are_left_to_processes_that_are_in_no_hurry(run: Run, settings: Settings) -> None:
