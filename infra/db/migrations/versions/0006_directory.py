@@ -39,6 +39,11 @@ CREATE INDEX people_owner ON people (organization_id, owner_id, id) WHERE owner_
 CREATE INDEX people_assignee ON people (organization_id, assignee_id, id) WHERE assignee_id IS NOT NULL;
 """
 
+# What was tried on a number: for the directory, and for erasing. Caps per number need it too, and may have made it.
+LEDGER = """
+CREATE INDEX IF NOT EXISTS attempts_phone ON attempts (organization_id, phone, slot_at);
+"""
+
 # A list of numbers is stored at once; the contacts behind them are settled in batches.
 OPT_OUTS = """
 ALTER TABLE opt_outs ADD COLUMN is_settled boolean NOT NULL DEFAULT true;
@@ -106,5 +111,5 @@ END $$;
 
 
 def upgrade() -> None:
-    for script in (ORGANIZATIONS, PEOPLE, OPT_OUTS, ERASURES, ANONYMITY, DELIVERIES):
+    for script in (ORGANIZATIONS, PEOPLE, LEDGER, OPT_OUTS, ERASURES, ANONYMITY, DELIVERIES):
         execute(script)
