@@ -21,7 +21,8 @@ _WAITING = text("""
 """)
 # The campaign is held FOR SHARE: its end waits for the chunk, and no chunk makes contacts ready after it. One walks at
 # a time; another that comes by leaves it to the first. A page is read along the one index that has every contact,
-# whether there is anything to do in it or not, so that no statement grows with the campaign.
+# whether there is anything to do in it or not, so that no statement grows with the campaign. Whoever was erased has no
+# number any more.
 _ROLL = text("""
     WITH present AS MATERIALIZED (
         SELECT c.id, c.run, (SELECT started_at FROM runs r WHERE r.campaign_id = c.id AND r.run = c.run) AS started_at
@@ -32,7 +33,7 @@ _ROLL = text("""
         SELECT k.id, k.phone FROM contacts k
         WHERE k.campaign_id = (SELECT id FROM present) AND k.phone > :after ORDER BY k.phone LIMIT :limit),
     mine AS MATERIALIZED (
-        SELECT k.id, CASE WHEN k.stopped THEN 'removed'
+        SELECT k.id, CASE WHEN k.stopped OR left(k.phone, 1) <> '+' THEN 'removed'
             WHEN EXISTS (SELECT FROM opt_outs o WHERE o.organization_id = k.organization_id AND o.phone = k.phone)
             THEN 'opted_out' ELSE 'ready' END AS state
         FROM contacts k

@@ -115,6 +115,20 @@ def test_opted_out_and_stopped_contacts_are_in_no_further_run_and_hold_none_open
     lived(run, settings, days)
 
 
+def test_whoever_was_erased_is_in_no_further_run(run: Run, settings: Settings) -> None:
+    async def days(week: Week) -> None:
+        await week.schedule(at(0, 8))
+        await week.tick(at(0, 9))
+        await week.tell(at(0, 9, 2), "completed", await week.dial(at(0, 9, 1), *week.scene.contact_ids))
+        await week.tick(at(0, 9, 3))
+        async with week.runtime.database.begin() as db:
+            await db.execute(text("UPDATE contacts SET phone = 'erased:' || id WHERE id = 1"))
+        await week.tick(at(1, 9))
+        assert [row.state for row in await week.rows(CONTACTS)] == ["removed", "ready", "ready"]
+
+    lived(run, settings, days)
+
+
 def test_a_run_stays_open_while_a_cohort_is_read_and_its_contacts_join_it(run: Run, settings: Settings) -> None:
     async def days(week: Week) -> None:
         await week.schedule(at(0, 8))
