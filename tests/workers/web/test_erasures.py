@@ -377,6 +377,29 @@ def test_a_file_that_nobody_can_read_is_dropped_when_it_holds_the_number(api: Ap
     assert holding(api, *FORMS, "Jamie Doe") == set()
 
 
+def test_what_webhooks_tell_names_erased_people_no_more(api: Api) -> None:
+    async def listen(db: AsyncConnection) -> None:
+        statement = """INSERT INTO webhooks (campaign_id, organization_id, url, events, secret)
+                       VALUES (:campaign_id, :organization_id, 'https://example.com', :events, '')"""
+        mine = {"campaign_id": there.campaign_id, "organization_id": there.organization_id}
+        await db.execute(text(statement), mine | {"events": ["attempt.finished", "contact.finished"]})
+        await db.execute(
+            text("UPDATE contacts SET user_identifier = 'Jamie Doe' WHERE phone = :phone"), {"phone": PHONE}
+        )
+
+    there = with_contact(api, made(api))
+    api.rows(listen)
+    call(api, there)
+    before = holding(api, *FORMS, "Jamie Doe")
+
+    ask(api)
+    erase(api)
+
+    assert "webhook_deliveries.payload" in before
+    assert holding(api, *FORMS, "Jamie Doe") == set()
+    assert OTHER in api.rows(everything)["webhook_deliveries.payload"]
+
+
 def test_what_is_no_number_cannot_be_erased(api: Api) -> None:
     answer = api("POST", "/api/contacts/erase", json={"phoneNumber": "4155"})
 

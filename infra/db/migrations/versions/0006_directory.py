@@ -97,16 +97,14 @@ CREATE INDEX campaigns_kept ON campaigns (organization_id, settled_at)
 
 # What customers were or will be told of contacts names their people; the events themselves stay.
 DELIVERIES = """
-CREATE FUNCTION forget_deliveries(contacts bigint[]) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
-    IF to_regclass('webhook_deliveries') IS NOT NULL THEN
-        UPDATE webhook_deliveries SET payload = CAST(
-            jsonb_set(jsonb_set(jsonb_set(CAST(payload AS jsonb),
-                ARRAY['data', 'to'], to_jsonb('erased:' || contact_id), false),
-                ARRAY['data', 'user_identifier'], 'null', false),
-                ARRAY['data', 'provider_ref'], 'null', false) AS text)
-        WHERE contact_id = ANY(contacts);
-    END IF;
-END $$;
+CREATE FUNCTION forget_deliveries(contacts bigint[]) RETURNS void LANGUAGE sql AS $$
+    UPDATE webhook_deliveries SET payload = CAST(
+        jsonb_set(jsonb_set(jsonb_set(CAST(payload AS jsonb),
+            ARRAY['data', 'to'], to_jsonb('erased:' || contact_id), false),
+            ARRAY['data', 'user_identifier'], 'null', false),
+            ARRAY['data', 'provider_ref'], 'null', false) AS text)
+    WHERE contact_id = ANY(contacts)
+$$;
 """
 
 
