@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.campaign import CampaignSpec
-from infra.db import campaigns, upkeep
+from infra.db import campaigns, upkeep, uploads
 from infra.db.engine import create_engine
 from tests.builders import Scene, cohort, insert_contacts, phone, scene
 from tests.conftest import Run
@@ -60,6 +60,19 @@ def test_a_contact_in_a_call_is_left_to_its_outcome(run: Run, database_url: str)
 
     assert run(lambda db: rows(db, LEDGER)) == [("dialing", 1), ("expired", 2)]
     assert not run(is_closed)
+
+
+def test_a_file_that_stopped_arriving_is_discarded_and_one_that_arrives_is_not(run: Run, database_url: str) -> None:
+    made = run(scene)
+    left, arriving = (run(lambda db: uploads.begin(db, made.organization_id, made.campaign_id, "a")) for _ in range(2))
+    run(lambda db: uploads.store(db, left, 0, b"phone\n"))
+    stale = f"UPDATE cohorts SET touched_at = now() - interval '61 min' WHERE id = {left}"
+    run(lambda db: execute(db, stale))
+
+    at(database_url, lambda database: tend(database, asyncio.Event()))
+
+    assert run(lambda db: rows(db, "SELECT id FROM cohorts WHERE status = 'uploading'")) == [(arriving,)]
+    assert run(lambda db: rows(db, "SELECT count(*) FROM cohort_files")) == [(0,)]
 
 
 def test_a_campaign_is_not_closed_while_one_of_its_cohorts_is_read(run: Run, database_url: str) -> None:
