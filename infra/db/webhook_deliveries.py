@@ -175,11 +175,6 @@ _TEST = text("""
 _PENDING = text("""
     SELECT count(*) FROM (SELECT FROM webhook_deliveries WHERE due_at IS NOT NULL LIMIT :most) AS pending
 """)
-_REDACT = text("""
-    UPDATE webhook_deliveries SET payload = CAST(jsonb_set(CAST(payload AS jsonb), '{data}',
-        CAST(payload AS jsonb) -> 'data' || '{"to": null, "user_identifier": null}') AS text)
-    WHERE contact_id = ANY(CAST(:contact_ids AS bigint[]))
-""")
 
 
 async def waiting(connection: AsyncConnection, now: datetime) -> list[Waiting]:
@@ -262,11 +257,6 @@ async def add_test(connection: AsyncConnection, campaign_id: int) -> int:
 async def pending(connection: AsyncConnection) -> int:
     """How many deliveries are pending, counted up to 100,000."""
     return int((await connection.execute(_PENDING, {"most": MOST_COUNTED})).scalar_one())
-
-
-async def redact(connection: AsyncConnection, contact_ids: Collection[int]) -> None:
-    """Take out of the payloads what names these people: their numbers and the customer's names for them."""
-    await connection.execute(_REDACT, {"contact_ids": sorted(set(contact_ids))})
 
 
 def _delivery(row: Row[Any]) -> Delivery:
