@@ -1,0 +1,10 @@
+"""The daily quota of messages: reservations by local day."""
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
