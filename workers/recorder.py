@@ -17,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.attempt import Report, Source, Trouble, instant
 from domain.campaign import CampaignSpec
 from domain.connection import (
-    HEALTHY,
     SERVER_ERRORS_TO_COOL,
     STARTS_JUDGED,
     Health,
@@ -27,7 +26,7 @@ from domain.connection import (
 from domain.outcome import Outcome
 from domain.recording import UNKNOWN, Attempt, Campaign, Contact, Rules, apply, follow
 from infra.db.engine import RETRYABLE, sqlstate
-from infra.db.recording import Locked, health, lock, outcomes, save, save_health, server_errors
+from infra.db.recording import Locked, lock, lock_health, outcomes, save, save_health, server_errors
 from infra.settings import Settings
 from workers.control import SpecCache
 from workers.runtime import Runtime
@@ -114,7 +113,8 @@ class Recorder:
         known = [_belongs(one, locked) for one in batch]
         mine = [one.report for one, is_known in zip(batch, known, strict=True) if is_known]
         specs = await self._specs.of(connection, [(c.id, c.epoch) for c in locked.campaigns.values()])
-        history = await outcomes(connection, locked.contacts)
+        retried = {one.contact_id for one in locked.attempts.values() if one.number > 1}
+        history = await outcomes(connection, retried) if retried else {}
         changed = _decide(mine, locked, specs, history, self._rules)
         await save(connection, changed.attempts, changed.contacts)
         now = instant(self._runtime.clock.now())
@@ -208,11 +208,10 @@ async def _judge_connections(
             met[locked.attempts[report.attempt_id].connection_id].append(report)
     if not met:
         return
-    known = await health(connection, met, locked=False)
-    ailing = [key for key in met if known[key] != HEALTHY or any(report.trouble for report in met[key])]
+    ailing = [key for key in met if key in locked.ailing or any(report.trouble for report in met[key])]
     if not ailing:
         return
-    for key, before in (await health(connection, ailing, locked=True)).items():
+    for key, before in (await lock_health(connection, ailing)).items():
         after = _judge(before, met[key], await _server_errors(connection, key, met[key]), now)
         if after != before:
             await save_health(connection, key, after)

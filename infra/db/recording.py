@@ -1,8 +1,9 @@
 """Recording: the rows a batch of reports touches, locked in the order every statement keeps, and written at once."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,58 +28,74 @@ class CampaignAt:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """Everything a batch may change; nobody else changes it before the transaction ends."""
+    """Everything a batch may change; nobody else changes it before the transaction ends.
+
+    `ailing` are the connections that something is held against; they are not locked.
+    """
 
     attempts: dict[int, Attempt]
     contacts: dict[int, Contact]
     campaigns: dict[int, CampaignAt]
+    ailing: frozenset[int]
 
 
-_TOUCHED = text("""
-    SELECT id, contact_id, campaign_id, connection_id FROM attempts WHERE id = ANY(CAST(:ids AS bigint[]))
-""")
-_LOCK_CAMPAIGNS = text("""
-    SELECT id, status, run, epoch,
-        (SELECT started_at FROM runs WHERE campaign_id = campaigns.id AND run = campaigns.run) AS started_at
-    FROM campaigns WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR SHARE OF campaigns
-""")
-_LOCK_CONTACTS = text("""
-    SELECT id, state, run, attempts, due_at, waiting_for, stopped FROM contacts
-    WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR UPDATE
-""")
-_LOCK_ATTEMPTS = text("""
-    SELECT id, contact_id, campaign_id, connection_id, run, number, slot_at, claimed_at, started_at, accepted_at,
-        answered_at, ended_at, duration_seconds, answered_by, provider_ref, provider_status, outcome, reason,
-        next_attempt_at, look_at, looks, absent_at
-    FROM attempts WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY organization_id, phone, id FOR UPDATE
+def _columns_of(row: type, prefix: str) -> str:
+    return ", ".join(prefix + field.name for field in fields(row))
+
+
+# One statement, because each costs the dialer more than it costs PostgreSQL. A CTE that asks for the count of the one
+# before it begins when that one has locked all its rows, so that the order is the one that every statement keeps.
+_LOCK = text(f"""
+    WITH touched AS MATERIALIZED (
+        SELECT contact_id, campaign_id FROM attempts WHERE id = ANY(CAST(:ids AS bigint[]))),
+    c AS MATERIALIZED (
+        SELECT id, status, run, epoch,
+            (SELECT started_at FROM runs WHERE campaign_id = campaigns.id AND run = campaigns.run) AS started_at
+        FROM campaigns WHERE id = ANY(ARRAY(SELECT campaign_id FROM touched)) ORDER BY id FOR SHARE OF campaigns),
+    k AS MATERIALIZED (
+        SELECT {_columns_of(Contact, "")} FROM contacts
+        WHERE id = ANY(ARRAY(SELECT contact_id FROM touched)) AND (SELECT count(*) FROM c) > 0
+        ORDER BY id FOR UPDATE),
+    a AS MATERIALIZED (
+        SELECT {_columns_of(Attempt, "")} FROM attempts
+        WHERE id = ANY(CAST(:ids AS bigint[])) AND (SELECT count(*) FROM k) > 0
+        ORDER BY organization_id, phone, id FOR UPDATE)
+    SELECT {_columns_of(Attempt, "a.")}, {_columns_of(Contact, "k.")}, {_columns_of(CampaignAt, "c.")},
+        EXISTS (SELECT FROM connections n WHERE n.id = a.connection_id AND (n.cooling_until IS NOT NULL OR n.strikes > 0
+            OR n.refusals > 0 OR n.suspended_at IS NOT NULL OR n.health_reason IS NOT NULL)) AS is_ailing
+    FROM a JOIN k ON k.id = a.contact_id JOIN c ON c.id = a.campaign_id
 """)
 _OUTCOMES = text("""
     SELECT contact_id, run, number, outcome FROM attempts
     WHERE contact_id = ANY(CAST(:contact_ids AS bigint[])) AND outcome <> 'void'
     ORDER BY contact_id, run, number
 """)
+_CONTACT_AT = len(fields(Attempt))
+_CAMPAIGN_AT = _CONTACT_AT + len(fields(Contact))
 
 
 async def lock(connection: AsyncConnection, attempt_ids: Iterable[int]) -> Locked:
     """Lock campaigns, contacts and attempts of the batch, in this order; unknown ids are simply missing."""
-    ids = sorted(set(attempt_ids))
-    touched = (await connection.execute(_TOUCHED, {"ids": ids})).all()
-    campaigns = await connection.execute(_LOCK_CAMPAIGNS, {"ids": sorted({row.campaign_id for row in touched})})
-    states = {row.id: CampaignAt(row.id, Status(row.status), row.run, row.epoch, row.started_at) for row in campaigns}
-    contacts = await connection.execute(_LOCK_CONTACTS, {"ids": sorted({row.contact_id for row in touched})})
-    people = {
-        row.id: Contact(
-            row.id, ContactState(row.state), row.run, row.attempts, row.due_at, row.waiting_for, row.stopped
-        )
-        for row in contacts
-    }
-    attempts = await connection.execute(_LOCK_ATTEMPTS, {"ids": ids})
-    return Locked({row.id: _attempt(row._asdict()) for row in attempts}, people, states)
+    rows = (await connection.execute(_LOCK, {"ids": sorted(set(attempt_ids))})).all()
+    attempts = [_attempt(row[:_CONTACT_AT]) for row in rows]
+    contacts = [_contact(row[_CONTACT_AT:_CAMPAIGN_AT]) for row in rows]
+    campaigns = {row[_CAMPAIGN_AT]: row[_CAMPAIGN_AT:-1] for row in rows}
+    return Locked(
+        {one.id: one for one in attempts},
+        {one.id: one for one in contacts},
+        {key: CampaignAt(key, Status(status), *rest) for key, (_, status, *rest) in campaigns.items()},
+        frozenset(one.connection_id for one, row in zip(attempts, rows, strict=True) if row.is_ailing),
+    )
 
 
-def _attempt(row: dict[str, object]) -> Attempt:
-    outcome = row.pop("outcome")
-    return Attempt(**row, outcome=Outcome(outcome) if outcome else None)  # type: ignore[arg-type]
+def _attempt(row: Sequence[Any]) -> Attempt:
+    attempt = Attempt(*row)
+    return attempt if attempt.outcome is None else replace(attempt, outcome=Outcome(attempt.outcome))
+
+
+def _contact(row: Sequence[Any]) -> Contact:
+    contact_id, state, *rest = row
+    return Contact(contact_id, ContactState(state), *rest)
 
 
 async def outcomes(
@@ -92,7 +109,7 @@ async def outcomes(
     return history
 
 
-_SAVE_ATTEMPTS = text("""
+_ATTEMPTS = """
     UPDATE attempts a SET started_at = r.started_at, accepted_at = r.accepted_at, answered_at = r.answered_at,
         ended_at = r.ended_at, duration_seconds = r.duration_seconds, answered_by = r.answered_by,
         provider_ref = r.provider_ref, provider_status = r.provider_status, outcome = r.outcome, reason = r.reason,
@@ -105,40 +122,41 @@ _SAVE_ATTEMPTS = text("""
     AS r(id, started_at, accepted_at, answered_at, ended_at, duration_seconds, answered_by, provider_ref,
         provider_status, outcome, reason, next_attempt_at, look_at, looks, absent_at)
     WHERE a.id = r.id
-""")
+"""
 _ATTEMPT_COLUMNS = (
     "id", "started_at", "accepted_at", "answered_at", "ended_at", "duration_seconds", "answered_by", "provider_ref",
     "provider_status", "outcome", "reason", "next_attempt_at", "look_at", "looks", "absent_at",
 )  # fmt: skip
-_SAVE_CONTACTS = text("""
+_CONTACTS = """
     UPDATE contacts k SET state = r.state, run = r.run, attempts = r.attempts, due_at = r.due_at,
         waiting_for = r.waiting_for
-    FROM unnest(CAST(:id AS bigint[]), CAST(:state AS text[]), CAST(:run AS int[]), CAST(:attempts AS int[]),
-        CAST(:due_at AS timestamptz[]), CAST(:waiting_for AS text[]))
-        AS r(id, state, run, attempts, due_at, waiting_for)
+    FROM unnest(CAST(:contact_id AS bigint[]), CAST(:contact_state AS text[]), CAST(:contact_run AS int[]),
+        CAST(:contact_attempts AS int[]), CAST(:contact_due_at AS timestamptz[]),
+        CAST(:contact_waiting_for AS text[])) AS r(id, state, run, attempts, due_at, waiting_for)
     WHERE k.id = r.id
-""")
+"""
 _CONTACT_COLUMNS = ("id", "state", "run", "attempts", "due_at", "waiting_for")
+_SAVE_ATTEMPTS = text(_ATTEMPTS)
+_SAVE_BOTH = text(f"WITH moved AS ({_CONTACTS}) {_ATTEMPTS}")
 
 
 async def save(connection: AsyncConnection, attempts: Sequence[Attempt], contacts: Sequence[Contact]) -> None:
-    """Write the changed rows of a locked batch."""
-    if attempts:
-        await connection.execute(_SAVE_ATTEMPTS, _columns(attempts, _ATTEMPT_COLUMNS))
+    """Write the changed rows of a locked batch; no contact changes without an attempt of its own."""
+    values = _columns(attempts, _ATTEMPT_COLUMNS)
     if contacts:
-        await connection.execute(_SAVE_CONTACTS, _columns(contacts, _CONTACT_COLUMNS))
+        await connection.execute(_SAVE_BOTH, values | _columns(contacts, _CONTACT_COLUMNS, "contact_"))
+    elif attempts:
+        await connection.execute(_SAVE_ATTEMPTS, values)
 
 
-def _columns(rows: Sequence[object], names: Sequence[str]) -> dict[str, list[object]]:
-    return {name: [getattr(row, name) for row in rows] for name in names}
+def _columns(rows: Sequence[object], names: Sequence[str], prefix: str = "") -> dict[str, list[object]]:
+    return {prefix + name: [getattr(row, name) for row in rows] for name in names}
 
 
-_HEALTH = """
+_LOCK_HEALTH = text("""
     SELECT id, cooling_until, strikes, refusals, suspended_at, health_reason AS reason FROM connections
-    WHERE id = ANY(CAST(:ids AS bigint[]))
-"""
-_READ_HEALTH = text(_HEALTH)
-_LOCK_HEALTH = text(_HEALTH + " ORDER BY id FOR NO KEY UPDATE")
+    WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE
+""")
 _SAVE_HEALTH = text("""
     UPDATE connections SET cooling_until = :cooling_until, strikes = :strikes, refusals = :refusals,
         suspended_at = :suspended_at, health_reason = :reason
@@ -151,9 +169,9 @@ _SERVER_ERRORS = text("""
 """)
 
 
-async def health(connection: AsyncConnection, ids: Iterable[int], *, locked: bool) -> dict[int, Health]:
-    """How the connections fare; `locked` to change it in this transaction (after all other locks)."""
-    rows = await connection.execute(_LOCK_HEALTH if locked else _READ_HEALTH, {"ids": sorted(set(ids))})
+async def lock_health(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, Health]:
+    """How the connections fare, to be changed in this transaction (after all other locks)."""
+    rows = await connection.execute(_LOCK_HEALTH, {"ids": sorted(set(ids))})
     return {row.id: Health(row.cooling_until, row.strikes, row.refusals, row.suspended_at, row.reason) for row in rows}
 
 

@@ -41,7 +41,7 @@ def test_a_byte_order_mark_and_blank_lines_stand_before_the_header() -> None:
         (b"", "no header"),
         (b"\r\n\r\n", "no header"),
         ("phone\n1".encode("utf-16"), "UTF-16"),
-        ("phone\n1".encode("utf-16-le"), "NUL"),
+        ("phone\n1".encode("utf-16-le"), "UTF-16"),
         ("phone,ville\n1,Orléans\n".encode("latin-1"), "line 2 has bytes that are none"),
         (BIG5, "line 2"),
         (b"\x1f\x8b\x08\0\0", "gzip"),

@@ -48,6 +48,7 @@ ROUTES: dict[str, Route] = {
     "POST /api/campaigns": Route(WRITE, CAMPAIGN, CAMPAIGN | {"name": "Other"}),
     "GET /api/campaigns": Route(READ),
     "GET /api/campaigns/{campaign_id}": Route(READ),
+    "GET /api/rule-packs": Route(READ),
     "PATCH /api/campaigns/{campaign_id}": Route(WRITE, {"name": "Mine"}),
     "POST /api/campaigns/{campaign_id}/schedule": Route(WRITE, DAILY),
     "GET /api/campaigns/{campaign_id}/schedule": Route(READ),
