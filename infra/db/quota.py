@@ -31,8 +31,9 @@ class DayUsage:
 UNUSED = DayUsage(0, 0, {})
 
 _USAGE = text("""
-    SELECT day, campaign_id, sent, reserved FROM quota_reservations
-    WHERE organization_id = :organization_id AND day BETWEEN :first AND :last AND (sent > 0 OR reserved > 0)
+    SELECT day, campaign_id, CAST(sum(sent) AS int) AS sent, CAST(sum(reserved) AS int) AS reserved FROM quota_ledger
+    WHERE organization_id = :organization_id AND day BETWEEN :first AND :last
+    GROUP BY day, campaign_id HAVING sum(sent) <> 0 OR sum(reserved) <> 0
     ORDER BY day, campaign_id
 """)
 

@@ -16,7 +16,8 @@ def test_usage_tells_what_was_sent_and_is_reserved_by_day_and_campaign(run: Run)
     made = run(scene)
 
     async def reserve(db: AsyncConnection) -> None:
-        statement = "INSERT INTO quota_reservations VALUES (:organization, :campaign, :day, 40, 2)"
+        statement = """INSERT INTO quota_ledger (organization_id, campaign_id, day, reserved, sent)
+                       VALUES (:organization, :campaign, :day, 45, 0), (:organization, :campaign, :day, -5, 2)"""
         values = {"organization": made.organization_id, "campaign": made.campaign_id, "day": DAY}
         await db.execute(text(statement), values)
 

@@ -1,9 +1,8 @@
-"""The daily quota of messages: what was sent and what is reserved, by the organization's local day.
+"""The daily quota of messages: a ledger of what was sent and what is reserved, by the organization's local day.
 
-No zone is known here: a message's day is told by whoever claims it, and stands in its attempt. `sent` follows the
-attempts by triggers, in the transaction that makes or voids them. Lock order: campaigns by id, contacts by id, the
-days by (organization, day), attempts by (organization, phone). Whoever adds to what was sent or is reserved on a day
-holds that day; giving back needs no lock.
+No zone is known here: a message's day is told by whoever claims it, and stands in its attempt. Whoever takes from a
+day, or reserves, holds the organization's row; giving back needs no lock. Lock order: campaigns by id, contacts by id,
+numbers, organizations by id, attempts by (organization, phone).
 """
 
 from infra.db.migrations.script import execute
@@ -13,119 +12,88 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-TABLES = """
-CREATE TABLE quota_days (
+# Nobody updates a row: every change appends its differences, and upkeep folds them together. `reserved` is what a
+# campaign has yet to send on that day. A campaign that is deleted has sent its messages all the same.
+LEDGER = """
+CREATE TABLE quota_ledger (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     organization_id bigint NOT NULL REFERENCES organizations,
+    campaign_id bigint NOT NULL,
     day date NOT NULL,
-    sent integer NOT NULL DEFAULT 0 CHECK (sent >= 0),
-    PRIMARY KEY (organization_id, day)
-) WITH (fillfactor = 50);
+    reserved integer NOT NULL,
+    sent integer NOT NULL
+);
+CREATE INDEX quota_ledger_day ON quota_ledger (organization_id, day);
+CREATE INDEX quota_ledger_campaign ON quota_ledger (campaign_id, day);
 
--- `reserved` is what is still unsent. Those of days that have passed mean nothing; upkeep spreads them anew.
-CREATE TABLE quota_reservations (
-    organization_id bigint NOT NULL,
-    campaign_id bigint NOT NULL REFERENCES campaigns ON DELETE CASCADE,
-    day date NOT NULL,
-    reserved integer NOT NULL DEFAULT 0 CHECK (reserved >= 0),
-    sent integer NOT NULL DEFAULT 0 CHECK (sent >= 0),
-    PRIMARY KEY (campaign_id, day)
-) WITH (fillfactor = 50);
-CREATE INDEX quota_reservations_day ON quota_reservations (organization_id, day);
-
--- The day whose quota a message took, NULL for a call. It never changes, nor is it indexed.
+-- `quota_day`: the day whose quota a message took, NULL for a call. `segments`: the parts it was sent in.
 ALTER TABLE attempts ADD COLUMN quota_day date, ADD COLUMN segments integer CHECK (segments >= 1);
 """
 
 # PL/pgSQL, because each statement of a volatile function sees what was committed until then, and a claim's own snapshot
-# may be older than the reservation whose lock it waited for. `at_most`: what the quota still allows; `free`: of that,
-# what nobody has reserved. No quota: as much as one may ask for.
-CLAIMED = """
-CREATE FUNCTION quota_left(
-    of_organization bigint, of_day date, OUT at_most integer, OUT free integer
-) LANGUAGE plpgsql VOLATILE AS $$ DECLARE quota integer; taken integer; BEGIN
-    INSERT INTO quota_days (organization_id, day) VALUES (of_organization, of_day) ON CONFLICT DO NOTHING;
-    SELECT sent INTO taken FROM quota_days WHERE organization_id = of_organization AND day = of_day FOR UPDATE;
-    SELECT daily_sms_quota INTO quota FROM organizations WHERE id = of_organization;
-    at_most := greatest(0, coalesce(quota, 2147483647) - taken);
-    free := at_most;
-    IF quota IS NOT NULL THEN
-        SELECT greatest(0, at_most - coalesce(sum(reserved), 0)) INTO free FROM quota_reservations
-        WHERE organization_id = of_organization AND day = of_day;
+# may be older than the reservation whose lock it waited for. A first attempt uses what its campaign has reserved, and
+# then, like a retry, what nobody has; retries go first. Without a quota there is nothing to wait for. A day that was
+# told by another zone than the organization's takes nothing.
+TAKEN = """
+CREATE FUNCTION take_quota(
+    of_organization bigint, of_campaign bigint, of_zone text, of_day date, firsts_wanted integer,
+    retries_wanted integer, OUT firsts integer, OUT retries integer, OUT held integer
+) LANGUAGE plpgsql VOLATILE AS $$
+DECLARE quota integer; zone text; at_most integer; unreserved integer; BEGIN
+    PERFORM FROM organizations WHERE id = of_organization AND daily_sms_quota IS NOT NULL FOR NO KEY UPDATE;
+    SELECT daily_sms_quota, timezone INTO quota, zone FROM organizations WHERE id = of_organization;
+    firsts := firsts_wanted; retries := retries_wanted; held := 0;
+    IF zone IS DISTINCT FROM of_zone THEN
+        firsts := 0; retries := 0;
+    ELSIF quota IS NOT NULL THEN
+        SELECT greatest(0, quota - coalesce(sum(sent), 0)),
+            greatest(0, quota - coalesce(sum(sent), 0) - coalesce(sum(reserved), 0)),
+            coalesce(sum(reserved) FILTER (WHERE campaign_id = of_campaign), 0)
+        INTO at_most, unreserved, held FROM quota_ledger WHERE organization_id = of_organization AND day = of_day;
+        held := least(held, firsts_wanted, at_most);
+        retries := least(retries_wanted, unreserved);
+        firsts := held + least(firsts_wanted - held, unreserved - retries);
     END IF;
-END $$;
-
-CREATE FUNCTION quota_held(of_campaign bigint, of_day date) RETURNS integer LANGUAGE plpgsql VOLATILE AS $$ BEGIN
-    RETURN coalesce((SELECT reserved FROM quota_reservations WHERE campaign_id = of_campaign AND day = of_day), 0);
+    IF firsts + retries > 0 THEN
+        INSERT INTO quota_ledger (organization_id, campaign_id, day, reserved, sent)
+        VALUES (of_organization, of_campaign, of_day, -held, firsts + retries);
+    END IF;
 END $$;
 """
 
-# A first attempt uses what its campaign has reserved, as far as that goes; a retry never does. What a void first
-# attempt took is its campaign's again while that lives: the contact is to be tried again.
-COUNTED = """
-CREATE FUNCTION count_quota_taken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    IF EXISTS (SELECT FROM fresh WHERE quota_day IS NOT NULL AND outcome IS DISTINCT FROM 'void') THEN
-        INSERT INTO quota_days AS q (organization_id, day, sent)
-        SELECT organization_id, quota_day, count(*) FROM fresh
-        WHERE quota_day IS NOT NULL AND outcome IS DISTINCT FROM 'void' GROUP BY 1, 2 ORDER BY 1, 2
-        ON CONFLICT (organization_id, day) DO UPDATE SET sent = q.sent + excluded.sent;
-        INSERT INTO quota_reservations AS r (organization_id, campaign_id, day, sent)
-        SELECT organization_id, campaign_id, quota_day, count(*) FROM fresh
-        WHERE quota_day IS NOT NULL AND outcome IS DISTINCT FROM 'void' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-        ON CONFLICT (campaign_id, day) DO UPDATE SET sent = r.sent + excluded.sent;
-        UPDATE quota_reservations r SET reserved = greatest(0, r.reserved - taken.n) FROM (
-            SELECT campaign_id, quota_day, count(*) AS n FROM fresh
-            WHERE quota_day IS NOT NULL AND number = 1 AND outcome IS DISTINCT FROM 'void' GROUP BY 1, 2) AS taken
-        WHERE r.campaign_id = taken.campaign_id AND r.day = taken.quota_day AND r.reserved > 0;
-    END IF;
-    RETURN NULL;
-END $$;
-
-CREATE FUNCTION count_quota_given_back() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE back record;
-BEGIN
-    IF EXISTS (SELECT FROM fresh WHERE quota_day IS NOT NULL AND outcome = 'void') THEN
-        FOR back IN
-            SELECT f.organization_id, f.campaign_id, f.quota_day, count(*) AS n,
-                count(*) FILTER (WHERE f.number = 1) AS firsts
-            FROM fresh f JOIN stale s ON s.id = f.id
-            WHERE f.quota_day IS NOT NULL AND f.outcome = 'void' AND s.outcome IS DISTINCT FROM 'void'
-            GROUP BY 1, 2, 3 ORDER BY 1, 3, 2
-        LOOP
-            UPDATE quota_days SET sent = sent - back.n
-            WHERE organization_id = back.organization_id AND day = back.quota_day;
-            UPDATE quota_reservations r SET sent = r.sent - back.n, reserved = r.reserved + CASE
-                WHEN c.status IN ('scheduled', 'active', 'paused') AND o.daily_sms_quota IS NOT NULL
-                THEN back.firsts ELSE 0 END
-            FROM campaigns c JOIN organizations o ON o.id = c.organization_id
-            WHERE c.id = r.campaign_id AND r.campaign_id = back.campaign_id AND r.day = back.quota_day;
-        END LOOP;
-    END IF;
-    RETURN NULL;
-END $$;
-
-CREATE TRIGGER attempts_taking_quota AFTER INSERT ON attempts
-    REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION count_quota_taken();
-CREATE TRIGGER attempts_giving_quota_back AFTER UPDATE ON attempts
-    REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION count_quota_given_back();
-"""
-
-# Whoever ends, cancels or unschedules a campaign gives back what it has reserved; a pause keeps it.
+# Whoever ends, cancels or unschedules a campaign gives back what it has reserved; a pause keeps it. The campaign is
+# locked, so nobody takes or reserves for it meanwhile.
 GIVEN_BACK = """
 CREATE FUNCTION give_quota_back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    UPDATE quota_reservations SET reserved = 0 WHERE campaign_id = NEW.id AND reserved > 0;
+    INSERT INTO quota_ledger (organization_id, campaign_id, day, reserved, sent)
+    SELECT organization_id, campaign_id, day, -sum(reserved), 0 FROM quota_ledger WHERE campaign_id = NEW.id
+    GROUP BY organization_id, campaign_id, day HAVING sum(reserved) <> 0;
     RETURN NULL;
 END $$;
 CREATE TRIGGER campaigns_give_quota_back AFTER UPDATE OF status ON campaigns
-    FOR EACH ROW WHEN (NEW.channel = 'sms' AND NEW.status IS DISTINCT FROM OLD.status
-        AND NEW.status IN ('draft', 'ended', 'cancelled'))
+    FOR EACH ROW WHEN (NEW.channel = 'sms' AND NEW.status IN ('draft', 'ended', 'cancelled')
+        AND NEW.status IS DISTINCT FROM OLD.status)
     EXECUTE FUNCTION give_quota_back();
+"""
+
+# A plan that was applied: so many contacts, in the order they were uploaded, from an instant on. `placed` are those who
+# have come so far.
+SEGMENTS = """
+CREATE TABLE campaign_segments (
+    campaign_id bigint NOT NULL REFERENCES campaigns ON DELETE CASCADE,
+    number integer NOT NULL CHECK (number >= 1),
+    start_at timestamptz NOT NULL,
+    contacts integer NOT NULL CHECK (contacts >= 1),
+    placed integer NOT NULL DEFAULT 0 CHECK (placed BETWEEN 0 AND contacts),
+    PRIMARY KEY (campaign_id, number)
+);
 """
 
 # By which zone and quota a message was counted, for whoever judges it later.
 KEPT = """
 CREATE TABLE quota_changes (
     organization_id bigint NOT NULL REFERENCES organizations,
-    since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    since timestamptz NOT NULL,
     timezone text NOT NULL,
     daily_sms_quota integer,
     PRIMARY KEY (organization_id, since)
@@ -148,5 +116,5 @@ CREATE TRIGGER organizations_change_quota AFTER UPDATE OF timezone, daily_sms_qu
 
 
 def upgrade() -> None:
-    for script in (TABLES, CLAIMED, COUNTED, GIVEN_BACK, KEPT):
+    for script in (LEDGER, TAKEN, GIVEN_BACK, SEGMENTS, KEPT):
         execute(script)
