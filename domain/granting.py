@@ -79,11 +79,19 @@ class Lane:
         return self.retries.popleft() if self.retries else self.firsts.popleft()
 
 
-def grant(lanes: Iterable[Lane], links: Mapping[int, Link], *, first: int, horizon: int, tolerance: int) -> list[Entry]:
+def grant(
+    lanes: Iterable[Lane],
+    links: Mapping[int, Link],
+    *,
+    first: int,
+    horizon: int,
+    tolerance: int,
+    stretch: float = 1.0,
+) -> list[Entry]:
     """All slots from `first` until before `horizon`, in slot order; lanes and links move on accordingly.
 
     A slot may be used until `tolerance` after it, so it must end before the window does. A link without a place is
-    waited for; one that is not available is left out.
+    waited for; one that is not available is left out. `stretch` spaces the slots of each lane out (`congestion`).
     """
     entries: list[Entry] = []
     waiting = [(max(lane.next_free, first), lane.last_slot, lane.campaign_id, lane) for lane in lanes]
@@ -104,7 +112,7 @@ def grant(lanes: Iterable[Lane], links: Mapping[int, Link], *, first: int, horiz
             if not lane.has_work():
                 continue
         if slot == asked:
-            entries.append(_take(lane, link, slot))
+            entries.append(_take(lane, link, slot, stretch))
         heappush(waiting, (max(lane.next_free, slot), lane.last_slot, lane.campaign_id, lane))
     return sorted(entries, key=lambda entry: entry.slot)
 
@@ -123,7 +131,7 @@ def _next_link(lane: Lane, links: Mapping[int, Link]) -> Link | None:
     return None if key is None else links[key]
 
 
-def _take(lane: Lane, link: Link, slot: int) -> Entry:
+def _take(lane: Lane, link: Link, slot: int, stretch: float) -> Entry:
     candidate = lane.next_candidate()
     lane.routes.pick(link.connection_id, lane.present.__contains__)
     caller = _next_caller(lane.callers[link.connection_id])
@@ -138,7 +146,7 @@ def _take(lane: Lane, link: Link, slot: int) -> Entry:
         caller=caller,
     )
     lane.granted[entry.contact_id] = entry
-    lane.next_free, lane.last_slot = slot + lane.pace.spacing, slot
+    lane.next_free, lane.last_slot = slot + lane.pace.spaced_out(stretch), slot
     lane.places = None if lane.places is None else lane.places - 1
     link.next_free, link.last_slot = (slot + link.pace.spacing if link.pace else 0), slot
     link.places = None if link.places is None else link.places - 1

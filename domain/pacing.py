@@ -27,6 +27,10 @@ class Pace:
         """The first slot of a changed rate: so late that no window of the new length reaches back to the old slots."""
         return last_slot + self.window + tolerance
 
+    def spaced_out(self, stretch: float) -> int:
+        """How far apart slots lie that are to lie `stretch` times as far: beyond a second only if the pace says so."""
+        return max(self.spacing, min(SECOND, round(self.spacing * stretch)))
+
 
 @lru_cache(maxsize=4096)
 def pace(rate: float, tolerance: int) -> Pace:

@@ -33,6 +33,7 @@ class Metrics:
     lease_term: Gauge
     scheduler_steps: Histogram
     scheduler_holds: Counter
+    scheduler_stretch: Gauge
     ingest_rows: Counter
     webhook_tries: Counter
 
@@ -86,6 +87,10 @@ def make_metrics() -> Metrics:
         ),
         scheduler_holds=counter(
             "outdial_scheduler_holds", "How often granting was put off for a moment, by reason.", ["reason"]
+        ),
+        scheduler_stretch=gauge(
+            "outdial_scheduler_stretch",
+            "How many times as far apart as their rates allow slots are granted, because too many went by unused.",
         ),
         ingest_rows=counter(
             "outdial_ingest_rows",

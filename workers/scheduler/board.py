@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.attempt import Entry, instant, microseconds
 from domain.callee_hours import held_to
 from domain.campaign import CampaignSpec
+from domain.congestion import Congestion
 from domain.granting import Lane, Link, grant
 from domain.pacing import Pace, pace
 from domain.routing import Rota
@@ -37,6 +38,7 @@ class Board:
     def __init__(self, settings: Settings) -> None:
         self.lanes: dict[int, Lane] = {}
         self.links: dict[int, Link] = {}
+        self.congestion = Congestion()
         self._settings = settings
         self._tolerance = settings.slot_tolerance
         self._control = ControlState()
@@ -73,6 +75,7 @@ class Board:
             first=max(now + settings.first_slot_ms * 1000, not_before),
             horizon=min(now + settings.look_ahead_ms * 1000, not_after - self._tolerance),
             tolerance=self._tolerance,
+            stretch=self.congestion.stretch,
         )
 
     @property

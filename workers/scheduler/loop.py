@@ -174,6 +174,8 @@ class Term:
         if seen.looked_at >= LEAST_JUDGED and seen.is_general:
             logger.warning("grants.unused", looked_at=seen.looked_at, unused=seen.unused)
             self._hold("unused")
+        self._board.congestion.look(seen.slots, self._clock.now())
+        self._metrics.scheduler_stretch.set(self._board.congestion.stretch)
 
     def _hold(self, reason: str) -> None:
         self._metrics.scheduler_holds.labels(reason).inc()

@@ -8,8 +8,8 @@ they open: nobody who is closed costs a slot, or stands before those who are ope
 """
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
@@ -198,34 +198,46 @@ def _new(page: Sequence[T], lane: Lane) -> list[T]:
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
-    """How many grants were looked at again, how many nobody had used, and whether that is most of every lane's."""
+    """For each campaign the slots that were looked at again, with whether they were used."""
 
-    looked_at: int
-    unused: int
-    is_general: bool
+    slots: Mapping[int, Sequence[tuple[int, bool]]]
+
+    @property
+    def looked_at(self) -> int:
+        return sum(map(len, self.slots.values()))
+
+    @property
+    def unused(self) -> int:
+        return sum(map(_unused, self.slots.values()))
+
+    @property
+    def is_general(self) -> bool:
+        """Whether nobody used most of every campaign's."""
+        return all(2 * _unused(slots) > len(slots) for slots in self.slots.values() if slots)
+
+
+def _unused(slots: Sequence[tuple[int, bool]]) -> int:
+    return sum(not is_used for _, is_used in slots)
 
 
 async def second_look(connection: AsyncConnection, lanes: Sequence[Lane], now: int, tolerance: int) -> SecondLook:
     """Forget grants whose time is over; those that were not used count for the split no more, and go first again."""
+    slots: dict[int, list[tuple[int, bool]]] = {lane.campaign_id: [] for lane in lanes}
     over = {
         entry.contact_id: (lane, entry)
         for lane in lanes
         for entry in lane.granted.values()
         if entry.slot + tolerance + SECOND_LOOK < now
     }
-    if not over:
-        return SecondLook(0, 0, is_general=False)
-    ready = {due.contact_id: due for due in await candidates.ready(connection, list(over))}
-    looked_at, unused = Counter[int](), Counter[int]()
+    ready = {due.contact_id: due for due in await candidates.ready(connection, list(over))} if over else {}
     for contact_id, (lane, entry) in over.items():
         lane.granted.pop(contact_id, None)
-        looked_at[lane.campaign_id] += 1
-        if _is_unused(entry, ready.get(contact_id)):
-            unused[lane.campaign_id] += 1
+        is_used = not _is_unused(entry, ready.get(contact_id))
+        slots[lane.campaign_id].append((entry.slot, is_used))
+        if not is_used:
             refund(lane, entry)
             _again(lane, entry, ready[contact_id], instant(now))
-    is_general = all(2 * unused[key] > number for key, number in looked_at.items())
-    return SecondLook(looked_at.total(), unused.total(), is_general)
+    return SecondLook(slots)
 
 
 def _is_unused(entry: Entry, due: Due | None) -> bool:
