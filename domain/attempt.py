@@ -60,7 +60,8 @@ class Report:
 
     `status` is a provider's word (`domain.outcome.ProviderStatus`), or `void` (provably nothing was sent),
     `internal_error`, `accepted` (the provider has it), `unknown` (it may have), `absent` (the provider does not
-    know it). Durations are seconds. `at` is when it happened, on the database's clock.
+    know it). Durations are seconds. `at` is when it happened, on the database's clock. `segments` is in how many a
+    text message was sent.
     """
 
     attempt_id: int
@@ -74,3 +75,4 @@ class Report:
     answered_by: str | None = None
     trouble: Trouble | None = None
     retry_after_seconds: float | None = None
+    segments: int | None = None

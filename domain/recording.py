@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from domain.attempt import Report, Source
-from domain.campaign import FINAL, Status
+from domain.campaign import FINAL, Channel, Status
 from domain.contact import AFTER_THE_END, ContactState
 from domain.outcome import FINAL_STATUSES, Outcome, ProviderStatus, final_outcome
 from domain.retry import RetryConfig, next_retry
@@ -55,6 +55,7 @@ class Attempt:
     look_at: datetime | None = None
     looks: int = 0
     absent_at: datetime | None = None
+    segments: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +108,22 @@ def providers_word(status: str) -> str:
     return f"provider:{status}" if status in OURS else status
 
 
-def apply(report: Report, attempt: Attempt, rules: Rules, threshold_seconds: int | None) -> Attempt:
-    """The attempt after the report. Unknown words are kept as its `provider_status` and show that it was placed."""
+def apply(
+    report: Report, attempt: Attempt, rules: Rules, threshold_seconds: int | None, channel: Channel = Channel.VOICE
+) -> Attempt:
+    """The attempt after the report. Unknown words are kept as its `provider_status` and show that it was placed.
+
+    For a text message that is all there is to an attempt: whatever shows that the provider has it, closes it as sent.
+    """
     attempt = replace(
         attempt,
         started_at=report.started_at or attempt.started_at,
         provider_ref=attempt.provider_ref or report.ref,
         answered_by=report.answered_by or attempt.answered_by,
+        segments=attempt.segments or report.segments,
     )
+    if channel is Channel.SMS and _shows_that_it_is_there(report.status):
+        return _sent(report, attempt)
     if step := _STEPS.get(report.status):
         return step(report, attempt, rules)
     if report.status not in FINAL_STATUSES:
@@ -186,6 +195,18 @@ def _under_way(report: Report, attempt: Attempt, rules: Rules, threshold_seconds
     rings_late = report.status == ProviderStatus.RINGING and attempt.provider_status == ProviderStatus.ANSWERED
     status = attempt.provider_status if rings_late else report.status
     return replace(_placed(report, attempt, rules), provider_status=status)
+
+
+def _shows_that_it_is_there(status: str) -> bool:
+    return status == ACCEPTED or not (status in _STEPS or status in FINAL_STATUSES)
+
+
+def _sent(report: Report, attempt: Attempt) -> Attempt:
+    """The provider has the message. That it may have come later, or not at all, is for a receipt to say."""
+    if not _may_become(attempt, Outcome.SENT, None, report.at):
+        return _contradicted(report, attempt)
+    closed = _close(attempt, Outcome.SENT, report.at, None)
+    return replace(closed, accepted_at=attempt.accepted_at or report.at, provider_status=report.status)
 
 
 def _ended(report: Report, attempt: Attempt, threshold_seconds: int | None) -> Attempt:

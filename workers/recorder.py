@@ -179,8 +179,9 @@ def _decide(
     for report in reports:
         before = attempts.get(report.attempt_id, locked.attempts[report.attempt_id])
         row = locked.campaigns[before.campaign_id]
-        retry_config = specs[row.id, row.epoch].app_config.retry_config
-        after = apply(report, before, rules, retry_config.threshold_seconds)
+        spec = specs[row.id, row.epoch]
+        retry_config = spec.app_config.retry_config
+        after = apply(report, before, rules, retry_config.threshold_seconds, spec.channel)
         if after.outcome is not before.outcome and after.outcome is not None:
             contact = contacts.get(after.contact_id, locked.contacts[after.contact_id])
             numbers = history.setdefault((after.contact_id, after.run), {})

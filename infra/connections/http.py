@@ -5,6 +5,7 @@ a 5xx is this protocol's word that nothing was placed; what may have been placed
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 
 import orjson
@@ -31,7 +32,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a provider is told about one attempt. `variables` is JSON text."""
+    """What a provider is told about one attempt. `variables` is JSON text.
+
+    `expires_at`: a text message must not be delivered after it. Calls are not told, for they begin at once.
+    """
 
     attempt_id: int
     campaign_id: int
@@ -43,6 +47,7 @@ class Order:
     variables: str
     message: str | None
     callback_url: str
+    expires_at: datetime | None = None
 
 
 class ProviderAnswer(BaseModel):
@@ -71,6 +76,7 @@ def placing(order: Order, credentials: Credentials, now: int) -> bytes:
             "message": order.message,
             "callback_url": order.callback_url,
         }
+        | ({} if order.expires_at is None else {"expires_at": _written(order.expires_at)})
     )
     headers = {
         "Content-Type": "application/json",
@@ -78,6 +84,10 @@ def placing(order: Order, credentials: Credentials, now: int) -> bytes:
         SIGNATURE_HEADER: sign(credentials.secret, body, now // SECOND),
     }
     return request_bytes("POST", credentials.address, credentials.address.target, headers, body)
+
+
+def _written(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def asking(attempt_id: int, credentials: Credentials, now: int) -> bytes:

@@ -53,11 +53,12 @@ class ListedAttempt:
     provider_status: str | None
     reason: str | None
     next_attempt_at: datetime | None
+    segments: int | None
 
 
 _ATTEMPT_COLUMNS = """id, contact_id, cohort_id, number, run, connection_id, caller, phone, slot_at, started_at,
     answered_at, ended_at, duration_seconds, answered_by, outcome, provider_ref, provider_status, reason,
-    next_attempt_at"""
+    next_attempt_at, segments"""
 _ATTEMPTS = text(f"""
     SELECT {_ATTEMPT_COLUMNS} FROM attempts
     WHERE campaign_id = :campaign_id AND slot_at >= CAST(:slot_at AS timestamptz)

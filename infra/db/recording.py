@@ -113,19 +113,21 @@ _ATTEMPTS = """
     UPDATE attempts a SET started_at = r.started_at, accepted_at = r.accepted_at, answered_at = r.answered_at,
         ended_at = r.ended_at, duration_seconds = r.duration_seconds, answered_by = r.answered_by,
         provider_ref = r.provider_ref, provider_status = r.provider_status, outcome = r.outcome, reason = r.reason,
-        next_attempt_at = r.next_attempt_at, look_at = r.look_at, looks = r.looks, absent_at = r.absent_at
+        next_attempt_at = r.next_attempt_at, look_at = r.look_at, looks = r.looks, absent_at = r.absent_at,
+        segments = r.segments
     FROM unnest(CAST(:id AS bigint[]), CAST(:started_at AS timestamptz[]), CAST(:accepted_at AS timestamptz[]),
         CAST(:answered_at AS timestamptz[]), CAST(:ended_at AS timestamptz[]), CAST(:duration_seconds AS float8[]),
         CAST(:answered_by AS text[]), CAST(:provider_ref AS text[]), CAST(:provider_status AS text[]),
         CAST(:outcome AS text[]), CAST(:reason AS text[]), CAST(:next_attempt_at AS timestamptz[]),
-        CAST(:look_at AS timestamptz[]), CAST(:looks AS int[]), CAST(:absent_at AS timestamptz[]))
+        CAST(:look_at AS timestamptz[]), CAST(:looks AS int[]), CAST(:absent_at AS timestamptz[]),
+        CAST(:segments AS smallint[]))
     AS r(id, started_at, accepted_at, answered_at, ended_at, duration_seconds, answered_by, provider_ref,
-        provider_status, outcome, reason, next_attempt_at, look_at, looks, absent_at)
+        provider_status, outcome, reason, next_attempt_at, look_at, looks, absent_at, segments)
     WHERE a.id = r.id
 """
 _ATTEMPT_COLUMNS = (
     "id", "started_at", "accepted_at", "answered_at", "ended_at", "duration_seconds", "answered_by", "provider_ref",
-    "provider_status", "outcome", "reason", "next_attempt_at", "look_at", "looks", "absent_at",
+    "provider_status", "outcome", "reason", "next_attempt_at", "look_at", "looks", "absent_at", "segments",
 )  # fmt: skip
 _CONTACTS = """
     UPDATE contacts k SET state = r.state, run = r.run, attempts = r.attempts, due_at = r.due_at,

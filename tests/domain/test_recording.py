@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.attempt import Report, Source
-from domain.campaign import Status
+from domain.campaign import Channel, Status
 from domain.contact import ContactState
 from domain.outcome import Outcome
 from domain.recording import (
@@ -82,20 +82,23 @@ def horizon(seconds: float = 7200) -> Report:
     return Report(1, Outcome.INTERNAL_ERROR, Source.REAPER, after(seconds), reason=OUTCOME_UNKNOWN)
 
 
-def told(*reports: Report, attempt: Attempt = OPEN) -> Attempt:
+def told(*reports: Report, attempt: Attempt = OPEN, channel: Channel = Channel.VOICE) -> Attempt:
     """The attempt after these reports, in this order."""
     for report in reports:
-        attempt = apply(report, attempt, RULES, THRESHOLD)
+        attempt = apply(report, attempt, RULES, THRESHOLD, channel)
     return attempt
 
 
 def lived(
-    reports: Sequence[Report], contact: Contact = DIALING, campaign: Campaign = CAMPAIGN
+    reports: Sequence[Report],
+    contact: Contact = DIALING,
+    campaign: Campaign = CAMPAIGN,
+    channel: Channel = Channel.VOICE,
 ) -> tuple[Attempt, Contact]:
     """The attempt and its contact after these reports: a contact is looked at when the outcome has changed."""
     attempt = OPEN
     for report in reports:
-        before, attempt = attempt, told(report, attempt=attempt)
+        before, attempt = attempt, told(report, attempt=attempt, channel=channel)
         if attempt.outcome is not None and attempt.outcome is not before.outcome:
             counted = [] if attempt.outcome is Outcome.VOID else [attempt.outcome]
             contact, attempt = follow(contact, attempt, campaign, counted, RULES)
@@ -285,7 +288,7 @@ def test_a_look_up_does_not_tell_when_the_answer_was() -> None:
 
 
 def test_without_a_threshold_no_talk_is_short() -> None:
-    attempt = apply(callback("completed", 6, duration=0), OPEN, RULES, None)
+    attempt = apply(callback("completed", 6, duration=0), OPEN, RULES, None, Channel.VOICE)
 
     assert attempt.outcome is Outcome.COMPLETED
 
@@ -599,6 +602,87 @@ def test_an_open_attempt_moves_nobody() -> None:
 
 
 # Messages: `sent` closes, a receipt corrects.
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [by_dialer(ACCEPTED, ref="r-1"), callback("queued", 1), callback("ringing", 1), look_up("accepted", 20)],
+    ids=["acceptance", "a word of the provider's own", "a word for calls", "a look-up"],
+)
+def test_acceptance_closes_a_message_and_its_contact(evidence: Report) -> None:
+    attempt, contact = lived([evidence], channel=Channel.SMS)
+
+    assert (attempt.outcome, attempt.ended_at, attempt.accepted_at) == (Outcome.SENT, evidence.at, evidence.at)
+    assert (contact.state, contact.due_at, attempt.look_at) == (ContactState.DONE, None, None)
+
+
+def test_acceptance_does_not_close_a_call() -> None:
+    attempt, contact = lived([by_dialer(ACCEPTED, ref="r-1")])
+
+    assert (attempt.outcome, contact) == (None, DIALING)
+
+
+@pytest.mark.parametrize("status", [UNKNOWN, ABSENT])
+def test_a_message_of_which_nothing_is_known_stays_open(status: str) -> None:
+    assert told(look_up(status, 20), channel=Channel.SMS).outcome is None
+
+
+def test_a_receipt_refines_an_accepted_message() -> None:
+    delivered, reached = lived([by_dialer(ACCEPTED), callback("delivered", 30)], channel=Channel.SMS)
+    failed, again = lived([by_dialer(ACCEPTED), callback("undelivered", 30)], channel=Channel.SMS)
+
+    assert (delivered.outcome, reached.state) == (Outcome.COMPLETED, ContactState.DONE)
+    assert (failed.outcome, again.state) == (Outcome.FAILED, ContactState.READY)
+    assert again.due_at == after(30) + 15 * MINUTE
+
+
+@pytest.mark.parametrize("receipt", ["delivered", "undelivered", "sent"])
+def test_a_receipt_that_overtakes_the_acceptance_stands(receipt: str) -> None:
+    story = [callback(receipt, 0.1), by_dialer(ACCEPTED, 0.2, ref="r-1"), callback("queued", 0.3)]
+
+    early, contact = lived(story, channel=Channel.SMS)
+
+    assert (early.outcome, early.provider_status) == (told(story[0], channel=Channel.SMS).outcome, receipt)
+    assert (early.provider_ref, early.started_at) == ("r-1", after(0.003))
+    assert contact == lived(story[:1], channel=Channel.SMS)[1]
+
+
+def test_a_message_that_was_given_up_and_was_accepted_after_all_is_sent() -> None:
+    attempt, contact = lived([by_dialer(UNKNOWN), horizon(), callback("queued", 7300)], channel=Channel.SMS)
+
+    assert (attempt.outcome, attempt.reason) == (Outcome.SENT, None)
+    assert contact.state is ContactState.DONE
+
+
+def test_a_message_that_was_never_placed_and_was_accepted_after_all_shows_it() -> None:
+    attempt = told(by_dialer(Outcome.VOID), callback("queued", 20), channel=Channel.SMS)
+
+    assert (attempt.outcome, attempt.provider_status) == (Outcome.VOID, "queued")
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), [(Status.ENDED, ContactState.EXPIRED), (Status.CANCELLED, ContactState.CANCELLED)]
+)
+def test_an_undelivered_message_reopens_nobody_after_the_end(status: Status, state: ContactState) -> None:
+    over = replace(CAMPAIGN, status=status)
+
+    _, contact = lived([by_dialer(ACCEPTED), callback("undelivered", 30)], campaign=over, channel=Channel.SMS)
+
+    assert (contact.state, contact.due_at) == (state, None)
+
+
+def test_an_undelivered_message_reopens_nobody_whose_retries_are_used_up() -> None:
+    last = replace(CAMPAIGN, retry_config=RetryConfig())
+
+    _, contact = lived([by_dialer(ACCEPTED), callback("undelivered", 30)], campaign=last, channel=Channel.SMS)
+
+    assert contact.state is ContactState.EXHAUSTED
+
+
+def test_the_segments_of_a_message_are_kept() -> None:
+    attempt = told(by_dialer(ACCEPTED, segments=3), callback("delivered", 30), channel=Channel.SMS)
+
+    assert attempt.segments == 3
 
 
 def test_an_undelivered_message_reopens_its_contact() -> None:

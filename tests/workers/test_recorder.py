@@ -123,6 +123,19 @@ def test_what_a_report_does(case: Case, *, together: bool, run: Run, settings: S
     assert (run(miscounts), run(contradictions)) == ([], [])
 
 
+def test_an_accepted_message_is_sent_until_its_receipt_says_otherwise(run: Run, settings: Settings) -> None:
+    made = run(lambda db: _dialled(db, body={"channel": "sms"}, message="Hello"))
+
+    _record(settings, [report("accepted", ref="r-1", segments=2)])
+    accepted, done = run(lambda db: attempt(db, 1)), run(lambda db: contact(db, made.contact_ids[0]))
+    _record(settings, [report("undelivered", ENDED, CALLBACK)])
+
+    row, person = run(lambda db: attempt(db, 1)), run(lambda db: contact(db, made.contact_ids[0]))
+    assert (accepted.outcome, accepted.ended_at, done.state) == ("sent", NOW, "done")
+    assert (row.outcome, row.ended_at, row.segments, person.state) == ("failed", ENDED, 2, "exhausted")
+    assert (run(miscounts), run(contradictions)) == ([], [])
+
+
 def test_what_was_told_is_kept(run: Run, settings: Settings) -> None:
     run(_dialled)
     start = NOW - MINUTE
@@ -388,8 +401,8 @@ def test_each_connection_is_judged_by_its_own_reports(run: Run, settings: Settin
     assert run(lambda db: health(db, other)).strikes == 1
 
 
-async def _dialled(db: AsyncConnection) -> Scene:
-    made = await scene(db, contacts=1, retry_config=POLICY)
+async def _dialled(db: AsyncConnection, **campaign: Any) -> Scene:
+    made = await scene(db, contacts=1, **{"retry_config": POLICY} | campaign)
     await claimed(db, made)
     await amend(db, "attempts", 1, claimed_at=NOW - MINUTE, slot_at=NOW - MINUTE)
     return made

@@ -5,6 +5,8 @@ provider answers, or does not, becomes a report, and the report is handed in unt
 """
 
 import asyncio
+from dataclasses import replace
+from datetime import datetime
 
 import orjson
 import structlog
@@ -12,10 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from domain.attempt import Entry, Report, Source, instant, microseconds
 from domain.callee_hours import callee_span, held_to, zones_of
-from domain.campaign import CampaignSpec
+from domain.campaign import CampaignSpec, Channel
 from domain.dialing import CAMPAIGN_CHANGED, CEILING, objection
 from domain.open_hours import NEVER_CLOSES
 from domain.outcome import Outcome
+from domain.sms import measure
 from domain.template import MISSING_VARIABLE, MissingVariableError, render
 from infra.connections import http
 from infra.connections.transport import Exchange, NotSent, Transport, UnreachableError
@@ -67,7 +70,7 @@ class Dial:
             return
         request = http.placing(order, route.credentials, self._clock.now())
         exchange = await self._exchange(claim, request, route, spec)
-        report = http.placed(claim.attempt_id, exchange, self._clock.now())
+        report = _with_segments(http.placed(claim.attempt_id, exchange, self._clock.now()), order)
         self.tally.dialled(entry, report)
         await self._hand_in(report)
 
@@ -128,7 +131,14 @@ class Dial:
             variables=claim.variables,
             message=app.message and render(app.message, orjson.loads(claim.variables)),
             callback_url=f"{self._public_url}/api/callbacks/{claim.entry.connection_id}",
+            expires_at=self._expires_at(claim, spec) if spec.channel is Channel.SMS else None,
         )
+
+    def _expires_at(self, claim: Claimed, spec: CampaignSpec) -> datetime:
+        """The end of the hours that are open at the slot; where they are closed the last check lets nothing leave."""
+        slot = claim.entry.slot
+        open_until = self._control.of(claim.entry.campaign_id, slot).open_until
+        return instant(max(slot, min(open_until, _callee_until(claim, spec))))
 
     async def _hand_in(self, report: Report) -> None:
         """Until it is committed, for nobody else knows; what cannot be written at all is left to a look-up."""
@@ -144,6 +154,13 @@ class Dial:
                     await asyncio.sleep(HAND_IN_AGAIN_SECONDS)
             else:
                 return
+
+
+def _with_segments(report: Report, order: http.Order) -> Report:
+    """What was sent tells in how many segments."""
+    if report.status == Outcome.VOID or order.channel != Channel.SMS or order.message is None:
+        return report
+    return replace(report, segments=measure(order.message).segments)
 
 
 def _callee_until(claim: Claimed, spec: CampaignSpec) -> int:

@@ -21,7 +21,10 @@ LATEST = microseconds(datetime(9999, 1, 1, tzinfo=UTC))
 
 
 class AttemptAnswer(Answer):
-    """`provider_status` is the provider's last word, also one that came too late to change the outcome."""
+    """`provider_status` is the provider's last word, also one that came too late to change the outcome.
+
+    `segments`: in how many a text message was sent; null for calls, and where the answer was lost.
+    """
 
     attempt_id: int = Field(validation_alias="id")
     contact: int = Field(validation_alias="contact_id")
@@ -42,6 +45,7 @@ class AttemptAnswer(Answer):
     provider_status: str | None
     reason: str | None
     next_attempt_at: Millis | None
+    segments: int | None
 
 
 @router.get("/attempts", response_model=KeysetAnswer[AttemptAnswer], responses=csv_answer.ALSO, summary="List attempts")

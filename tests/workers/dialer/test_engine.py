@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -122,6 +122,24 @@ def test_the_message_is_rendered_for_each_contact_and_never_sent_with_a_hole(run
     assert placed["message"] == "Hi Zoë, bye"
     assert left_out == ["missing_variable:name"]
     assert run(lambda db: contact(db, made.contact_ids[1])).state == "exhausted"
+
+
+def test_a_message_expires_with_the_window_and_keeps_its_segments(run: Run, settings: Settings) -> None:
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    body = {"channel": "sms"}
+    made = run(lambda db: scene(db, contacts=1, body=body, message="漢" * 71))
+    run(lambda db: amend(db, "campaigns", made.campaign_id, end_at=until))
+
+    async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
+        provider.answer = b'{"ref": "r-1"}'
+        engine.accept(_message(_entries(made)))
+        await _until_in(runtime, "attempts WHERE outcome = 'sent'", 1)
+
+    (placed,) = _dial(settings, made, step)
+
+    row = run(lambda db: attempt(db, 1))
+    assert placed["expires_at"] == until.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert (row.segments, run(lambda db: contact(db, made.contact_ids[0])).state) == (2, "done")
 
 
 def test_copies_of_a_message_are_dialled_once(run: Run, settings: Settings) -> None:

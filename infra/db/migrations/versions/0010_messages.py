@@ -1,4 +1,6 @@
-"""Messages: replies, stop words, test cohorts."""
+"""Messages: their segments."""
+
+from infra.db.migrations.script import execute
 
 revision = "0010"
 down_revision = "0009"
@@ -6,5 +8,11 @@ branch_labels = None
 depends_on = None
 
 
+# In how many a text message was sent; NULL for calls.
+ATTEMPTS = """
+ALTER TABLE attempts ADD COLUMN segments smallint CHECK (segments >= 1);
+"""
+
+
 def upgrade() -> None:
-    """Nothing yet."""
+    execute(ATTEMPTS)
