@@ -120,7 +120,7 @@ _ATTEMPTS = """
         CAST(:answered_by AS text[]), CAST(:provider_ref AS text[]), CAST(:provider_status AS text[]),
         CAST(:outcome AS text[]), CAST(:reason AS text[]), CAST(:next_attempt_at AS timestamptz[]),
         CAST(:look_at AS timestamptz[]), CAST(:looks AS int[]), CAST(:absent_at AS timestamptz[]),
-        CAST(:segments AS smallint[]))
+        CAST(:segments AS int[]))
     AS r(id, started_at, accepted_at, answered_at, ended_at, duration_seconds, answered_by, provider_ref,
         provider_status, outcome, reason, next_attempt_at, look_at, looks, absent_at, segments)
     WHERE a.id = r.id
