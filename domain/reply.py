@@ -17,9 +17,8 @@ class Wish(StrEnum):
 
 
 def wish(text: str) -> Wish:
-    """Whether somebody who writes this wants to be left alone, or to be written to again. Who says both is left alone."""
-    said = _plain(text) if len(text) <= LONGEST_READ else ""
-    return _wishes().get(said, Wish.NOTHING)
+    """Whether somebody who writes this wants to be left alone, or to be written to again."""
+    return _wishes().get(_plain(text), Wish.NOTHING) if len(text) <= LONGEST_READ else Wish.NOTHING
 
 
 @lru_cache(maxsize=1)

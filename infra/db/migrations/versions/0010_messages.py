@@ -1,4 +1,4 @@
-"""Messages: their segments, what came back, and tests of campaigns."""
+"""Messages: what people reply to them, and tests of campaigns."""
 
 from infra.db.migrations.script import execute
 
@@ -6,11 +6,6 @@ revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
-
-# In how many a text message was sent; NULL for calls.
-ATTEMPTS = """
-ALTER TABLE attempts ADD COLUMN IF NOT EXISTS segments integer CHECK (segments >= 1);
-"""
 
 # What providers have handed in of what people write, each once, so that one that comes again changes nothing. Neither
 # whose it was nor what it said is kept. `changed`: it opted its writer out, or in again.
@@ -40,5 +35,5 @@ ALTER TABLE campaigns ADD COLUMN test_of bigint REFERENCES campaigns;
 
 
 def upgrade() -> None:
-    for script in (ATTEMPTS, REPLIES, TESTS):
+    for script in (REPLIES, TESTS):
         execute(script)
