@@ -31,6 +31,7 @@ LONGEST_LENGTH = timedelta(days=30)
 PhoneNumber = Annotated[str, StringConstraints(pattern=r"\A\+[1-9][0-9]{6,14}\z")]
 RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 MOST_PER_SECOND = 500
+LONGEST_MESSAGE = 1600
 Rate = Annotated[float, Field(ge=0.1, le=MOST_PER_SECOND)]
 
 
@@ -117,7 +118,7 @@ class AppConfig(Spec):
     max_concurrent_attempts: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     connection_configs: Annotated[tuple[ConnectionConfig, ...], Field(min_length=1, max_length=100, strict=False)]
     retry_config: RetryConfig = RetryConfig()
-    message: Annotated[str, Field(min_length=1, max_length=1600)] | None = None
+    message: Annotated[str, Field(min_length=1, max_length=LONGEST_MESSAGE)] | None = None
 
     def callers(self, connection_id: int) -> tuple[str, ...] | None:
         """The numbers this campaign may call from on a connection, None for all of the connection's."""

@@ -7,12 +7,14 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.contact import ContactState
-from infra.db import opt_outs, rollover, upkeep, uploads
+from infra.db import opt_outs, replies, rollover, upkeep, uploads
 from infra.db.upkeep import START, Place
 
 logger = structlog.get_logger()
 
 KEEP_ANSWERS = timedelta(hours=24)
+# Longer than any provider repeats what it could not hand in.
+KEEP_REPLIES = timedelta(days=7)
 KEEP_UPLOADS = timedelta(hours=1)
 
 
@@ -20,6 +22,7 @@ async def tend(database: AsyncEngine, stop: asyncio.Event) -> None:
     """One round: settle what is over or opted out, judge anew whom other hours put off, fold counts, forget answers."""
     async with database.begin() as connection:
         await upkeep.forget_answers(connection, KEEP_ANSWERS)
+        await replies.forget(connection, KEEP_REPLIES)
         over = await upkeep.unsettled(connection)
         scattered = await upkeep.worth_folding(connection)
         changed = await upkeep.to_rejudge(connection)

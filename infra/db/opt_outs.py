@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from infra.db.listing import Listed
 
 SETTLED_AT_ONCE = 500
+BY_REPLY = "reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,13 @@ _STORE_ALL = text("""
     INSERT INTO opt_outs (organization_id, phone, created_by, created_at, is_settled)
     SELECT :organization_id, phone, :by, :now, false FROM unnest(CAST(:phones AS text[])) AS given(phone)
     ORDER BY phone ON CONFLICT DO NOTHING
+""")
+_STORE_REPLY = text("""
+    INSERT INTO opt_outs (organization_id, phone, created_by, created_at, replied_at)
+    VALUES (:organization_id, :phone, :by, :now, :replied_at) ON CONFLICT DO NOTHING
+""")
+_REMOVE_REPLY = text("""
+    DELETE FROM opt_outs WHERE organization_id = :organization_id AND phone = :phone AND replied_at <= :replied_at
 """)
 _REMOVE = text("DELETE FROM opt_outs WHERE organization_id = :organization_id AND phone = :phone")
 # By campaign, because (campaign_id, phone) is what contacts are found by; in the order every statement locks them.
@@ -98,6 +106,22 @@ async def opt_in(connection: AsyncConnection, organization_id: int, phone: str) 
     """Take an opt-out back; whether there was one. Contacts that were settled stay so."""
     removed = await connection.execute(_REMOVE, {"organization_id": organization_id, "phone": phone})
     return removed.rowcount > 0
+
+
+async def opt_out_by_reply(
+    connection: AsyncConnection, organization_id: int, phone: str, replied_at: datetime, now: datetime
+) -> bool:
+    """Opt out who asked for it themselves at an instant; whether they were not yet."""
+    mine = {"organization_id": organization_id, "phone": phone}
+    stored = await connection.execute(_STORE_REPLY, mine | {"by": BY_REPLY, "now": now, "replied_at": replied_at})
+    await settle_contacts(connection, organization_id, phone)
+    return stored.rowcount > 0
+
+
+async def opt_in_by_reply(connection: AsyncConnection, organization_id: int, phone: str, replied_at: datetime) -> bool:
+    """Take back what an earlier reply asked for, and nothing that anybody else stored; whether there was such."""
+    mine = {"organization_id": organization_id, "phone": phone, "replied_at": replied_at}
+    return (await connection.execute(_REMOVE_REPLY, mine)).rowcount > 0
 
 
 async def opt_outs(

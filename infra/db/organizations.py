@@ -27,7 +27,8 @@ class Wanted:
 class Organization:
     """`default_region` is that of phone numbers without a country's code; None accepts international ones only.
 
-    None as `daily_sms_quota`, `max_attempts_per_number` or `retention_days` means no limit.
+    None as `daily_sms_quota`, `max_attempts_per_number` or `retention_days` means no limit, and as a reply that nobody
+    is answered.
     """
 
     id: int
@@ -38,11 +39,13 @@ class Organization:
     contact_protection_days: int
     max_attempts_per_number: AttemptCap | None
     retention_days: int | None
+    stop_reply: str | None
+    start_reply: str | None
     created_at: datetime
 
 
 _COLUMNS = """id, name, timezone, default_region, daily_sms_quota, contact_protection_days, max_attempts_count,
-    max_attempts_hours, retention_days, created_at"""
+    max_attempts_hours, retention_days, stop_reply, start_reply, created_at"""
 _GET = text(f"SELECT {_COLUMNS} FROM organizations WHERE id = :id")
 _LOCK = text(f"SELECT {_COLUMNS} FROM organizations WHERE id = :id FOR NO KEY UPDATE")
 _LIST = text(f"SELECT {_COLUMNS} FROM organizations ORDER BY name")
@@ -62,7 +65,7 @@ _EDIT = text("""
     UPDATE organizations SET timezone = :timezone, default_region = :default_region,
         daily_sms_quota = :daily_sms_quota, contact_protection_days = :contact_protection_days,
         max_attempts_count = :max_attempts_count, max_attempts_hours = :max_attempts_hours,
-        retention_days = :retention_days
+        retention_days = :retention_days, stop_reply = :stop_reply, start_reply = :start_reply
     WHERE id = :id
 """)
 

@@ -9,7 +9,8 @@ from domain.reply_words import REPLY_WORDS, ReplyWords
 @pytest.mark.parametrize(
     "text",
     [
-        "STOP", "stop", "Stop.", " stop ", "STOP!!!", '"Stop"', "S.T.O.P", "s t o p", "STOP\n", "stop 🛑", "\uff33\uff34\uff2f\uff30",
+        "STOP", "stop", "Stop.", " stop ", "STOP!!!", '"Stop"', "S.T.O.P", "s t o p", "STOP\n", "stop 🛑",
+        "\uff33\uff34\uff2f\uff30",
         "stop stop STOP!", "STOPALL", "Stop all", "opt-out", "OPT OUT", "Please stop.", "Don\u2019t text me!",
         "UNSUBSCRIBE", "Cancel", "quit", "End", "ARRET", "Arrêt !", "arre\u0302t", "İPTAL", "iptal", "СТОП", "停止。",
         "退订", "수신거부", "הסר",

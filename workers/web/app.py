@@ -27,6 +27,7 @@ from workers.web import (
     health,
     opt_outs,
     organization,
+    replies,
     rule_packs,
     schedule,
     webhook_deliveries,
@@ -79,6 +80,7 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
     errors.install(app)
     docs.install(app)
     app.router.routes.append(callbacks.route(runtime, record or Recorder(runtime).record))
+    app.router.routes.append(replies.route(runtime))
     app.router.routes.extend(probes.routes(runtime, with_backlogs=True))
     for router in ROUTERS:
         app.include_router(router)

@@ -72,7 +72,7 @@ def route(runtime: Runtime, record: Record) -> Route:
     async def callback(request: Request) -> Response:
         connection_id = int(request.path_params["connection_id"])
         body = await request.body()
-        await _verify(secrets, connection_id, body, request.headers.get(SIGNATURE_HEADER, ""))
+        await verify(secrets, connection_id, body, request.headers.get(SIGNATURE_HEADER, ""))
         said = _parsed(body)
         if not await record(said.report(instant(runtime.clock.now())), connection_id):
             raise NotFoundError(
@@ -143,7 +143,8 @@ class Secrets:
         return known
 
 
-async def _verify(secrets: Secrets, connection_id: int, body: bytes, header: str) -> None:
+async def verify(secrets: Secrets, connection_id: int, body: bytes, header: str) -> None:
+    """UnauthenticatedError unless the connection signed the body."""
     if connection_id > GREATEST_ID or not await secrets.signed(connection_id, body, header):
         raise UnauthenticatedError(
             "the signature does not verify",

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from workers.web import callbacks
+from workers.web import callbacks, replies
 from workers.web.errors import ErrorAnswer, ErrorDetail
 from workers.web.examples import EXAMPLES
 from workers.web.once import HEADER, LONGEST_KEY
@@ -33,7 +33,7 @@ TAGS = [
     {"name": "opt-outs", "description": "Who must not be called"},
     {"name": "organization", "description": "What holds for all campaigns of an organization"},
     {"name": "webhooks", "description": "What customers were told of a campaign, or could not be told"},
-    {"name": "callbacks", "description": "What providers report, signed with their connection's secret"},
+    {"name": "callbacks", "description": "What providers report and hand in, signed with their connection's secret"},
     {"name": "health", "description": "Whether the stores answer"},
 ]
 
@@ -69,8 +69,9 @@ def operation_id(route: APIRoute) -> str:
 
 
 def completed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The framework's description with every error that can happen, the keys, and the route that stands beside it."""
-    schema["paths"].setdefault(callbacks.PATH, callbacks.described())
+    """The framework's description with every error that can happen, the keys, and the routes that stand beside it."""
+    for beside in (callbacks, replies):
+        schema["paths"].setdefault(beside.PATH, beside.described())
     components = schema.setdefault("components", {})
     for name in MADE_BY_FRAMEWORK:
         components.get("schemas", {}).pop(name, None)

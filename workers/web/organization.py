@@ -14,7 +14,7 @@ router = APIRouter(prefix="/api/organization", tags=["organization"], dependenci
 
 
 class OrganizationAnswer(Answer):
-    """Null: no default region, no daily quota, no cap, kept for ever."""
+    """Null: no default region, no daily quota, no cap, kept for ever, no confirmation of a STOP or START."""
 
     organization_id: int = Field(validation_alias="id")
     name: str
@@ -24,6 +24,8 @@ class OrganizationAnswer(Answer):
     contact_protection_days: int
     max_attempts_per_number: AttemptCap | None
     retention_days: int | None
+    stop_reply: str | None
+    start_reply: str | None
     created_at: Millis
 
 

@@ -19,7 +19,11 @@ from workers.web.examples import EXAMPLES
 from workers.web.once import HEADER
 
 NOBODYS = 999_999_999
-OPEN = {"GET /api/health", "POST /api/callbacks/{connection_id}"}
+OPEN = {
+    "GET /api/health",
+    "POST /api/callbacks/{connection_id}",
+    "POST /api/callbacks/{connection_id}/messages",
+}
 WITH_IDS = [name for name in ROUTES if "{" in name]
 WITH_TWO_IDS = [name for name in WITH_IDS if name.count("{") == 2]
 CREATING = [name for name, route in ROUTES.items() if route.other is not None]

@@ -6,7 +6,7 @@ from typing import Any
 from tests.workers.web.asking import Api
 from workers.web.description import operations
 
-OPEN = {"/api/health", "/api/callbacks/{connection_id}"}
+OPEN = {"/api/health", "/api/callbacks/{connection_id}", "/api/callbacks/{connection_id}/messages"}
 
 
 def described(api: Api) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def test_it_is_shown_with_every_field(api: Api) -> None:
         "contact_protection_days": 0,
         "max_attempts_per_number": None,
         "retention_days": None,
+        "stop_reply": None,
+        "start_reply": None,
     }
 
 
