@@ -61,10 +61,11 @@ _FIRST_CALLEES = text(_PAGES.format(kind="= 0", **_WITH_PLACE))
 _RETRY_CALLEES = text(_PAGES.format(kind="> 0", **_WITH_PLACE))
 
 # Judged under an epoch, and stored only while it is in force: an edit of the hours waits for this statement, and what
-# was put off under the old ones is found after it (`infra.db.upkeep`). Who was claimed meanwhile is left alone.
+# was put off under the old ones is found after it (`infra.db.upkeep`). Who was claimed meanwhile is left alone, and so
+# is a campaign that is being changed: the scheduler, which grants for all of them, waits for none.
 _PUT_OFF = text("""
     WITH live AS MATERIALIZED (
-        SELECT c.id FROM campaigns c WHERE c.id = :campaign_id AND c.epoch = :epoch FOR SHARE),
+        SELECT c.id FROM campaigns c WHERE c.id = :campaign_id AND c.epoch = :epoch FOR SHARE SKIP LOCKED),
     mine AS MATERIALIZED (
         SELECT k.id, page.until FROM live
         CROSS JOIN unnest(CAST(:contact_ids AS bigint[]), CAST(:untils AS timestamptz[])) AS page(contact_id, until)

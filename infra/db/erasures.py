@@ -100,10 +100,14 @@ _LEFT = text("""
                    WHERE c.organization_id = :organization_id)
         OR EXISTS (SELECT FROM attempts WHERE organization_id = :organization_id AND phone = :phone)
 """)
-_HOLD = text("UPDATE erasures SET waiting_for = :reason WHERE id = ANY(CAST(:ids AS bigint[]))")
-_PASS = text("""
-    UPDATE erasures SET after_cohort_id = greatest(after_cohort_id, :cohort_id), waiting_for = NULL
-    WHERE id = ANY(CAST(:ids AS bigint[]))
+# Two workers may do the same ones at once.
+_MINE = (
+    "WITH mine AS MATERIALIZED (SELECT id FROM erasures WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR UPDATE)"
+)
+_HOLD = text(f"{_MINE} UPDATE erasures e SET waiting_for = :reason FROM mine WHERE e.id = mine.id")
+_PASS = text(f"""
+    {_MINE} UPDATE erasures e SET after_cohort_id = greatest(e.after_cohort_id, :cohort_id), waiting_for = NULL
+    FROM mine WHERE e.id = mine.id
 """)
 _LAST = tuple(
     map(

@@ -41,11 +41,14 @@ _REMOVE_REPLY = text("""
     DELETE FROM opt_outs WHERE organization_id = :organization_id AND phone = :phone AND replied_at <= :replied_at
 """)
 _REMOVE = text("DELETE FROM opt_outs WHERE organization_id = :organization_id AND phone = :phone")
-# By campaign, because (campaign_id, phone) is what contacts are found by; in the order every statement locks them.
+# By campaign, because (campaign_id, phone) is what contacts are found by, each by a look of its own, however large a
+# share of a large table they may seem to be; in the order every statement locks them.
 _SETTLE = """
     theirs AS MATERIALIZED (
         SELECT k.id FROM given JOIN campaigns c ON c.organization_id = given.organization_id
-        JOIN contacts k ON k.campaign_id = c.id AND k.phone = given.phone
+        CROSS JOIN LATERAL (
+            SELECT id FROM contacts WHERE campaign_id = c.id AND phone = given.phone OFFSET 0) AS found
+        JOIN contacts k ON k.id = found.id
         WHERE c.status NOT IN ('ended', 'cancelled')
           AND (k.state = 'ready' OR (k.run < c.run AND k.state IN ('done', 'exhausted', 'expired', 'cancelled')))
         ORDER BY k.id FOR UPDATE OF k),

@@ -23,7 +23,7 @@ class CampaignAt:
     status: Status
     run: int
     epoch: int
-    started_at: datetime | None
+    started_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,15 @@ def _columns_of(row: type, prefix: str) -> str:
 
 
 # One statement, because each costs the dialer more than it costs PostgreSQL. A CTE that asks for the count of the one
-# before it begins when that one has locked all its rows, so that the order is the one that every statement keeps.
+# before it begins when that one has locked all its rows, so that the order is the one that every statement keeps. A run
+# that was opened while its campaign was waited for is not in the snapshot: it began just now.
 _LOCK = text(f"""
     WITH touched AS MATERIALIZED (
         SELECT contact_id, campaign_id FROM attempts WHERE id = ANY(CAST(:ids AS bigint[]))),
     c AS MATERIALIZED (
         SELECT id, status, run, epoch,
-            (SELECT started_at FROM runs WHERE campaign_id = campaigns.id AND run = campaigns.run) AS started_at
+            coalesce((SELECT started_at FROM runs WHERE campaign_id = campaigns.id AND run = campaigns.run),
+                clock_timestamp()) AS started_at
         FROM campaigns WHERE id = ANY(ARRAY(SELECT campaign_id FROM touched)) ORDER BY id FOR SHARE OF campaigns),
     k AS MATERIALIZED (
         SELECT {_columns_of(Contact, "")} FROM contacts

@@ -70,7 +70,8 @@ _FOLD = text("""
     GROUP BY campaign_id, cohort_id, run, kind, value HAVING sum(n) <> 0
 """)
 # Contacts that wait for their own hours, or for their number to be free, by hours and caps that have changed since. No
-# locked row may be passed over, so they are waited for, by id: claims and reports hold theirs for a moment.
+# locked row may be passed over, so they are waited for, by id: claims and reports hold theirs for a moment. All of a
+# page are locked, whatever they wait for, because a claim that judged by the former caps may not be committed yet.
 _PUT_OFF = text("SELECT campaign_id, asked FROM rejudgements ORDER BY campaign_id")
 _ASK = text("SELECT rejudge_put_off(:campaign_id)")
 _REJUDGE = """
@@ -80,11 +81,12 @@ _REJUDGE = """
             AND (due_at, id) > (:due_at, :contact_id)
         ORDER BY due_at, id LIMIT :limit),
     mine AS MATERIALIZED (
-        SELECT k.id FROM contacts k WHERE k.id IN (SELECT id FROM page)
-            AND k.waiting_for IN ('callee_window', 'number_cap') AND k.due_at > clock_timestamp()
+        SELECT k.id, k.due_at, k.waiting_for FROM contacts k WHERE k.id IN (SELECT id FROM page)
         ORDER BY k.id FOR UPDATE),
     woken AS (
-        UPDATE contacts SET due_at = clock_timestamp(), waiting_for = NULL FROM mine WHERE contacts.id = mine.id)
+        UPDATE contacts k SET due_at = clock_timestamp(), waiting_for = NULL FROM mine
+        WHERE k.id = mine.id AND mine.due_at > clock_timestamp()
+            AND mine.waiting_for IN ('callee_window', 'number_cap'))
     SELECT due_at, id FROM page ORDER BY due_at DESC, id DESC LIMIT 1
 """
 _REJUDGE_FIRST = text(_REJUDGE.format(which="= 0"))

@@ -116,15 +116,20 @@ _TAKE = text("""
     RETURNING d.id, d.campaign_id, w.organization_id, w.url, w.secret, d.event, d.payload, d.created_at, d.expires_at,
         d.claimed_until, d.attempts
 """)
-# Only by who still has the lease: somebody else may have sent it since, or asked for it again.
+# Only by who still has the lease: somebody else may have sent it since, or asked for it again. Locked by id, as an
+# erasure locks them.
 _SAVE = text("""
+    WITH r AS MATERIALIZED (
+        SELECT d.id, r.status, r.due_at, r.status_code, r.reason
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:claims AS timestamptz[]), CAST(:statuses AS text[]),
+            CAST(:dues AS timestamptz[]), CAST(:codes AS int[]), CAST(:reasons AS text[]))
+            AS r(id, claimed_until, status, due_at, status_code, reason)
+        JOIN webhook_deliveries d ON d.id = r.id AND d.claimed_until = r.claimed_until
+        ORDER BY d.id FOR UPDATE OF d)
     UPDATE webhook_deliveries d SET attempts = d.attempts + 1, claimed_until = NULL, status = r.status,
         due_at = r.due_at, status_code = r.status_code, reason = r.reason,
         delivered_at = CASE WHEN r.status = 'delivered' THEN CAST(:now AS timestamptz) END
-    FROM unnest(CAST(:ids AS bigint[]), CAST(:claims AS timestamptz[]), CAST(:statuses AS text[]),
-        CAST(:dues AS timestamptz[]), CAST(:codes AS int[]), CAST(:reasons AS text[]))
-        AS r(id, claimed_until, status, due_at, status_code, reason)
-    WHERE d.id = r.id AND d.claimed_until = r.claimed_until
+    FROM r WHERE d.id = r.id
 """)
 _GIVE_UP = """
     WITH hopeless AS MATERIALIZED (
@@ -141,9 +146,12 @@ _GIVE_UP_ALL = text(_GIVE_UP.format(which=""))
 _GIVE_UP_OLD = text(_GIVE_UP.format(which="AND d.due_at <= :since"))
 # The oldest rows by their ids and no further: what is young, or pending because it was sent again, ends a step.
 _FORGET = text("""
-    DELETE FROM webhook_deliveries d USING (
-        SELECT id, created_at, due_at FROM webhook_deliveries ORDER BY id LIMIT :most) AS head
-    WHERE d.id = head.id AND head.created_at < :before AND head.due_at IS NULL AND d.due_at IS NULL
+    WITH head AS MATERIALIZED (SELECT id, created_at, due_at FROM webhook_deliveries ORDER BY id LIMIT :most),
+    old AS MATERIALIZED (
+        SELECT d.id FROM head JOIN webhook_deliveries d ON d.id = head.id
+        WHERE head.created_at < :before AND head.due_at IS NULL AND d.due_at IS NULL
+        ORDER BY d.id FOR UPDATE OF d SKIP LOCKED)
+    DELETE FROM webhook_deliveries d USING old WHERE d.id = old.id
 """)
 _LIST = text("""
     SELECT d.id, d.event, d.status, d.created_at, d.attempts, d.status_code, d.reason, d.due_at AS next_attempt_at,
