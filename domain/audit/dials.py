@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from domain.erasing import ERASED
+
 
 @dataclass(frozen=True, slots=True)
 class Dialled:
@@ -28,11 +30,15 @@ class RepeatJudge:
 
 
 def intent_breach(attempt_id: int, to: str, received_at: int, row: Dialled | None) -> str | None:
-    """What is wrong with a request a provider received (microseconds), as far as its row goes."""
+    """What is wrong with a request a provider received (microseconds), as far as its row goes.
+
+    The row of somebody who was erased since has no number to compare.
+    """
     if row is None:
         return f"attempt {attempt_id} has no row"
     if row.claimed_at > received_at:
         return (
             f"attempt {attempt_id} was received {(row.claimed_at - received_at) / 1000:.3f} ms before its row was made"
         )
-    return None if row.phone == to else f"attempt {attempt_id} went to another number than its row's"
+    is_same = row.phone == to or row.phone.startswith(ERASED)
+    return None if is_same else f"attempt {attempt_id} went to another number than its row's"

@@ -244,6 +244,13 @@ def test_a_call_without_a_row_made_before_it_breaks_i3(
     assert builders.phone(1) not in finding.line()
 
 
+def test_a_call_to_somebody_who_was_erased_since_keeps_i3(run: Run, database_url: str, tmp_path: Path) -> None:
+    (attempt_id,) = planted(run, Tried(), then="UPDATE attempts SET phone = 'erased:' || contact_id")
+    witness = witnessed(tmp_path / "log", {"attempt_id": attempt_id})
+
+    assert judged(database_url, witness)["I3"].verdict is Verdict.OK
+
+
 @pytest.mark.parametrize(
     ("reason", "first", "again"),
     [
