@@ -18,6 +18,8 @@ from typing import LiteralString
 
 from tests.chaos.load import Load
 from tests.chaos.nemesis import Nemesis
+from tests.chaos.proof import nobody_is_left, webhook_was_told
+from tests.chaos.receiver import Receiver
 from tests.chaos.site import Site, opened
 from workers.audit import audit
 
@@ -33,6 +35,7 @@ Say = Callable[[str], None]
 CATCH_UP_SECONDS = 15.0
 REST_SECONDS = 180.0
 FEED_SECONDS = 3.0
+_NOT_FINAL: LiteralString = "contacts WHERE state IN ('ready', 'dialing')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +56,25 @@ def torment(home: Path, minutes: float, seed: int, rates: list[float]) -> Report
         sys.stdout.write(f"{time.monotonic() - began:7.1f} s  {line}\n")
         sys.stdout.flush()
 
-    with opened(home, MOODS, LEASE_SECONDS=str(LEASE_SECONDS), LOG_LEVEL="warning") as site:
-        load = Load(site, random.Random(f"{seed} load"))  # noqa: S311 - repeatable, not secret
+    receiver = Receiver(random.Random(f"{seed} receiver"))  # noqa: S311 - repeatable, not secret
+    with receiver, opened(home, MOODS, LEASE_SECONDS=str(LEASE_SECONDS), LOG_LEVEL="warning") as site:
+        load = Load(site, random.Random(f"{seed} load"), receiver.url)  # noqa: S311
         nemesis = Nemesis(site, random.Random(f"{seed} nemesis"), LEASE_SECONDS, say)  # noqa: S311
         load.begin(rates)
         _wreak(site, load, nemesis, minutes * 60)
         load.settle()
+        receiver.is_kind = True
         made = _attempts(site)
-        say(f"healed: {made:,} attempts accepted, {load.opted_out} opt-outs, {load.refused} requests to try again")
+        say(
+            f"healed: {made:,} attempts accepted, {load.opted_out} opt-outs, {len(load.erased)} erasures, "
+            f"{load.redialled} redials, {_runs(site, load.recurring)} runs, {load.refused} requests to try again"
+        )
         alive = _catches_up(site, load, say)
-        rested = _comes_to_rest(site, say)
+        rested = _comes_to_rest(site, sum(load.rates.values()), say)
+        told, left = webhook_was_told(site, load.watched, receiver, say), nobody_is_left(site, load.erased, say)
         code = audit(site.settings, site.witness, site.home / "logs")
     say(f"{dict(nemesis.done)}, {nemesis.cuts} connections cut")
-    return Report(code or int(not (alive and rested)), dict(nemesis.done), nemesis.cuts, made)
+    return Report(code or int(not (alive and rested and told and left)), dict(nemesis.done), nemesis.cuts, made)
 
 
 def _wreak(site: Site, load: Load, nemesis: Nemesis, seconds: float) -> None:
@@ -79,6 +88,10 @@ def _wreak(site: Site, load: Load, nemesis: Nemesis, seconds: float) -> None:
         if time.monotonic() - fed_at > FEED_SECONDS:
             load.feed_all()
             fed_at = time.monotonic()
+
+
+def _runs(site: Site, campaign_id: int) -> int:
+    return _number(site, "runs WHERE campaign_id = %s AND run IS NOT NULL", campaign_id)
 
 
 def _attempts(site: Site) -> int:
@@ -115,12 +128,13 @@ def _number(site: Site, of: LiteralString, *values: object) -> int:
     return int(rows[0][0])
 
 
-def _comes_to_rest(site: Site, say: Say) -> bool:
+def _comes_to_rest(site: Site, rate: float, say: Say) -> bool:
     """Every contact final, every attempt closed."""
-    deadline = time.monotonic() + REST_SECONDS
-    while (left := _number(site, "contacts WHERE state IN ('ready', 'dialing')")) and time.monotonic() < deadline:
+    backlog = _number(site, _NOT_FINAL)
+    deadline = time.monotonic() + REST_SECONDS + backlog / rate
+    while (left := _number(site, _NOT_FINAL)) and time.monotonic() < deadline:
         site.live(1.0)
-    say(f"at rest, {left} contacts not final")
+    say(f"at rest, {left} of {backlog} contacts not final")
     return left == 0
 
 

@@ -26,6 +26,9 @@ class Api:
     def put(self, path: str, body: object) -> Any:
         return self._send("PUT", path, json.dumps(body).encode(), "application/json")
 
+    def patch(self, path: str, body: object) -> Any:
+        return self._send("PATCH", path, json.dumps(body).encode(), "application/json")
+
     def upload(self, path: str, name: str, content: bytes) -> Any:
         """A CSV file as a form's `cohort_file`."""
         boundary = uuid4().hex
