@@ -11,7 +11,9 @@ from rphonenumbers import NumberParseException, PhoneNumberFormat, format_number
 LONGEST_TEXT = 250
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
-_LONG_NUMBER = re.compile(r"\+?\(?[0-9](?:[ ().\-/]*[0-9]){3,}(?=[ ().\-/]*[0-9]{2})[ ().\-/]*")
+# Each character is looked at a few times at most, however long a text is and whatever somebody made it of.
+_RUN_OF_DIGITS = re.compile(r"\+?\(?\d(?:[\s().\-/\u2010-\u2015]*\d)+")
+_LEAST_MASKED = 6
 
 
 def to_e164(text: str, default_region: str | None) -> str | None:
@@ -47,4 +49,9 @@ def mask(phone: str) -> str:
 
 def mask_in(text: str) -> str:
     """The text with every run of six or more digits, however it is spaced, cut to its last two."""
-    return _LONG_NUMBER.sub("…", text)
+    return _RUN_OF_DIGITS.sub(lambda run: _cut(run[0]), text)
+
+
+def _cut(run: str) -> str:
+    digits = [character for character in run if character.isdecimal()]
+    return run if len(digits) < _LEAST_MASKED else f"…{digits[-2]}{digits[-1]}"

@@ -1,9 +1,12 @@
 """The base of everything a person writes: one frozen definition for the API body, the JSON column and the engine."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Self
+from functools import cache
+from types import UnionType
+from typing import Any, Self, Union, get_args, get_origin
 
+from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -11,6 +14,9 @@ Location = tuple[str | int, ...]
 
 UNKNOWN_KEY = "extra_forbidden"
 BROKEN_RULE = "broken_rule"
+TOO_LONG = "too_long"
+MOST_FIELDS = 1000
+MOST_SUGGESTED = 100
 
 
 class Spec(BaseModel):
@@ -21,10 +27,14 @@ class Spec(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _suggest(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Beside an unknown key stands the field that was probably meant."""
+        """Beside an unknown key stands the field that was probably meant. What is too long is not looked into."""
+        if isinstance(value, Mapping):
+            refuse(cls.__name__, _overlong(cls, value))
         try:
             return handler(value)
         except ValidationError as error:
+            if error.error_count() > MOST_SUGGESTED:
+                raise
             errors = error.errors(include_url=False)
             if not any(_is_unknown_key(one) for one in errors):
                 raise
@@ -41,6 +51,43 @@ def refuse(title: str, problems: Iterable[tuple[Location, str]]) -> None:
     ]
     if broken:
         raise ValidationError.from_exception_data(title, broken)
+
+
+def _overlong(kind: type[BaseModel], value: Mapping[str, object]) -> Iterator[tuple[Location, str]]:
+    """Lists and objects with more elements than the model takes: to judge each of a million costs everybody else."""
+    if len(value) > MOST_FIELDS:
+        yield (), f"has {len(value):,} fields; leave out those that are unknown here"
+    for name, most in _longest(kind).items():
+        given = value.get(name)
+        if isinstance(given, list | dict) and len(given) > most:
+            yield (name,), f"has {len(given):,} elements; at most {most:,} are taken"
+
+
+@cache
+def _longest(kind: type[BaseModel]) -> dict[str, int]:
+    """How many elements each field takes, where that is bounded."""
+    found = {
+        field.alias or name: [*_bounds(field.metadata), *_bounds_within(field.annotation)]
+        for name, field in kind.model_fields.items()
+    }
+    return {name: max(bounds) for name, bounds in found.items() if bounds}
+
+
+def _bounds(metadata: Iterable[object]) -> Iterator[int]:
+    for one in metadata:
+        if isinstance(one, MaxLen):
+            yield one.max_length
+        yield from _bounds(getattr(one, "metadata", ()))
+
+
+def _bounds_within(annotation: object) -> Iterator[int]:
+    """Those of the branches of a union; the elements of a list have bounds of their own."""
+    for branch in get_args(annotation) if _is_union(annotation) else ():
+        yield from _bounds(getattr(branch, "__metadata__", ()))
+
+
+def _is_union(annotation: object) -> bool:
+    return get_origin(annotation) in {Union, UnionType}
 
 
 def _is_unknown_key(error: Any) -> bool:

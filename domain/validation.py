@@ -1,6 +1,7 @@
 """From pydantic's errors to details a person can use: dotted paths, one entry a field, nothing private echoed."""
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,6 +12,8 @@ from domain.spec import UNKNOWN_KEY
 
 WHOLE = "body"
 _LONGEST_ECHO = 60
+MOST_TOLD = 100
+_MOST_JUDGED = 1000
 _PREFIX = "Value error, "
 
 # Values under these fields are secrets, people or what is said to them.
@@ -48,16 +51,16 @@ def refused(problems: tuple[Detail, ...]) -> InvalidError:
 
 
 def details(errors: Iterable[Mapping[str, Any]], body: object) -> tuple[Detail, ...]:
-    """One detail a field, in the order pydantic found them. `body` is the JSON value that was judged.
+    """One detail a field, the first hundred in the order pydantic found them. `body` is the JSON value that was judged.
 
     Where every complaint is noise, as of a list in a list of numbers, the one nearest to the fault is told.
     """
-    complaints = list(errors)
+    complaints = list(islice(errors, _MOST_JUDGED))
     deepest = sorted(complaints, key=lambda one: len(one["loc"]))[-1:]
     found: dict[str, str] = {}
     for error in [one for one in complaints if not _is_noise(one)] or deepest:
         found.setdefault(_dotted(error["loc"], body), _told(error))
-    return tuple(Detail(field, message) for field, message in found.items())
+    return tuple(Detail(field, message) for field, message in islice(found.items(), MOST_TOLD))
 
 
 def _named(problems: tuple[Detail, ...]) -> str:

@@ -95,10 +95,19 @@ def test_a_masked_number_shows_its_last_two_digits_only() -> None:
         ("'+14155550133' is no column", "'…33' is no column"),
         ("(415) 555-0133", "…33"),
         ("column 12345 of 2026", "column 12345 of 2026"),
+        ("4 1 5 5 5 5 0 1 9 9", "…99"),
+        ("415\u2013555\u20130100", "…00"),
+        ("\u0664\u0661\u0665\u0665\u0665\u0665\u0660", "…\u0665\u0660"),
     ],
 )
 def test_numbers_inside_a_text_are_masked(text: str, expected: str) -> None:
     assert mask_in(text) == expected
+
+
+@pytest.mark.parametrize("unit", ["1 ", "1- ", "1", "+(", "1 1 1 1 x", " "])
+def test_masking_takes_no_longer_than_the_text_is_long(unit: str) -> None:
+    """A million characters at once: anything that looked back from each of them would not end."""
+    assert len(mask_in(unit * (1_000_000 // len(unit)))) <= 1_000_000
 
 
 def by_python(text: str, region: str | None) -> str | None:

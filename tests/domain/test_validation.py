@@ -7,7 +7,8 @@ from pydantic import BaseModel, ValidationError
 
 from domain.campaign import CampaignSpec
 from domain.connection import ConnectionSpec
-from domain.validation import details
+from domain.person import People
+from domain.validation import MOST_TOLD, details
 from tests.builders import campaign_body
 
 
@@ -60,3 +61,27 @@ def test_neither_secrets_nor_numbers_are_repeated() -> None:
 
     assert "hunter2" not in found
     assert "415" not in found
+
+
+@pytest.mark.parametrize(
+    ("body", "told_of"),
+    [
+        ({"allowed_schedule": {"timezone": "UTC", "windows": [{}] * 51}}, "allowed_schedule.windows"),
+        ({"allowed_schedule": {"timezone": "UTC", "allowed_days": ["x"] * 8}}, "allowed_schedule.allowed_days"),
+        ({"app_config": {"connection_configs": [1] * 101}}, "app_config.connection_configs"),
+        ({"app_config": {f"field {number}": 1 for number in range(1001)}}, "app_config"),
+        ({f"field {number}": 1 for number in range(1001)}, "body"),
+    ],
+    ids=["windows", "days", "connections", "fields", "fields of the whole"],
+)
+def test_what_is_too_long_is_told_once_and_not_looked_into(body: dict[str, Any], told_of: str) -> None:
+    found = told(CampaignSpec, body)
+
+    assert [field for field in found if field.startswith(told_of)] == [told_of]
+    assert " has " in f" {found[told_of]}"
+
+
+def test_no_more_faults_are_told_than_a_person_reads() -> None:
+    found = told(People, {"contacts": [{}] * 5000})
+
+    assert list(found) == [f"contacts.{number}.phoneNumber" for number in range(MOST_TOLD)]
