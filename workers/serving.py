@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 15.0
 
 
 def server(app: ASGIApp, **options: Any) -> uvicorn.Server:
@@ -42,15 +43,29 @@ async def serve_until(server: uvicorn.Server, stop: asyncio.Event, listeners: Se
 
 
 class Bounded(HttpToolsProtocol):
-    """HTTP whose request line and headers end somewhere, and whose refusals have the one body of every error.
+    """HTTP whose request line and headers end somewhere and in time, and whose refusals have the body of every error.
 
-    The parser hands headers over one by one and has no bound: neither on one that never ends nor on their number.
+    The parser hands headers over one by one and has no bound: neither on one that never ends nor on their number. The
+    server waits for ever for whoever connects and says nothing, or says it a byte a minute.
     """
 
     _is_heading = False
+    _is_between = True
     _unparsed = _taken = 0
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base has it
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose_patience_no_more()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Between requests the server's own time-out for idle connections holds until the first byte."""
+        if self._is_between and self._patience is None:
+            self._await_head()
         self._unparsed += len(data)
         super().data_received(data)
         if self._unparsed > MOST_HEAD_BYTES and self._is_heading and not self.transport.is_closing():
@@ -68,11 +83,12 @@ class Bounded(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._is_heading = False
+        self._is_heading = self._is_between = False
+        self._lose_patience_no_more()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._unparsed = 0
+        self._unparsed, self._is_between = 0, True
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -80,6 +96,23 @@ class Bounded(HttpToolsProtocol):
             self._refuse(431, "the headers are too large", f"send at most {MOST_HEAD_BYTES:,} bytes of them")
         else:
             self._refuse(400, "the request is not HTTP", msg)
+
+    def _await_head(self) -> None:
+        self._patience = self.loop.call_later(HEAD_SECONDS, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        """Whoever said nothing gets no answer, nor does one whose answer to the request before is under way."""
+        self._patience = None
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if is_answering or not self._unparsed:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self._refuse(408, "the request did not come", f"send its line and headers within {HEAD_SECONDS:g} s")
+
+    def _lose_patience_no_more(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _refuse(self, status: int, message: str, way_out: str) -> None:
         body = orjson.dumps({"success": False, "message": message, "error": way_out})

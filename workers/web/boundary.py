@@ -1,14 +1,18 @@
-"""The outermost layer: no body larger than its path allows gets in, and no crash gets out without the one body."""
+"""The outermost layer: no body larger or slower than allowed gets in, no crash gets out without the one body."""
 
+import asyncio
 from http import HTTPMethod
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from workers.web.errors import TooLargeError, crashed, told
+from workers.web.errors import TooLargeError, TooSlowError, crashed, told
 
 MOST_JSON_BYTES = 1024 * 1024
 MOST_CALLBACK_BYTES = 64 * 1024
 MULTIPART_EXTRA_BYTES = 1024 * 1024
+# A body may keep us waiting this long in all, and longer by what it brings.
+PATIENCE_SECONDS = 30.0
+LEAST_BYTES_PER_SECOND = 1024
 UPLOAD_ENDING = "/cohorts/upload"
 CALLBACKS = "/api/callbacks/"
 
@@ -69,14 +73,25 @@ def _announced(scope: Scope) -> int:
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:
-    taken = 0
+    """Only the time in which we wait for the client counts, and none after the body's end."""
+    taken, waited, is_whole = 0, 0.0, False
+    clock = asyncio.get_running_loop().time
 
-    async def counted() -> Message:
-        nonlocal taken
-        message = await receive()
+    async def bounded() -> Message:
+        nonlocal taken, waited, is_whole
+        if is_whole:
+            return await receive()
+        began = clock()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS + taken / LEAST_BYTES_PER_SECOND - waited):
+                message = await receive()
+        except TimeoutError:
+            raise TooSlowError from None
+        waited += clock() - began
         taken += len(message.get("body", b""))
+        is_whole = not message.get("more_body")
         if taken > limit:
             raise TooLargeError(limit)
         return message
 
-    return counted
+    return bounded

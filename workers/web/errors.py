@@ -62,6 +62,13 @@ class TooLargeError(HTTPException):
         super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit:,} bytes")
 
 
+class TooSlowError(HTTPException):
+    """Raised like TooLargeError; whoever lets us wait is not worth a connection."""
+
+    def __init__(self) -> None:
+        super().__init__(HTTPStatus.REQUEST_TIMEOUT, "the body did not come", {"Connection": "close"})
+
+
 STATUS: dict[type[Exception], HTTPStatus] = {
     InvalidError: HTTPStatus.BAD_REQUEST,
     UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
@@ -76,6 +83,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
 # What the framework refuses, told in our words: (message, what to do).
 TOLD: dict[int, tuple[str, str]] = {
     HTTPStatus.BAD_REQUEST: ("the body cannot be read", "send well-formed UTF-8 JSON, or well-formed multipart"),
+    HTTPStatus.REQUEST_TIMEOUT: ("the body did not come", "send it faster, or in smaller parts"),
     HTTPStatus.NOT_FOUND: ("there is nothing at this path", "see /api/docs"),
     HTTPStatus.METHOD_NOT_ALLOWED: ("this path does not take that method", "see the Allow header and /api/docs"),
 }
@@ -114,6 +122,8 @@ def told(error: Exception) -> Response:
         return _known(error)
     if isinstance(error, TooLargeError):
         return error_response(error.status_code, error.detail, "send less")
+    if isinstance(error, TooSlowError):
+        return error_response(error.status_code, *TOLD[error.status_code], headers=error.headers)
     return _of_the_store(error) if isinstance(error, STORE_ERRORS) else crashed(error)
 
 

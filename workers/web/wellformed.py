@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.errors import Detail, InvalidError
 from domain.validation import WHOLE, refused
-from workers.web.errors import TOLD, TooLargeError, told
+from workers.web.errors import TOLD, TooLargeError, TooSlowError, told
 
 MOST_QUERY_BYTES = 8192
 MOST_PARAMETERS = 100
@@ -38,7 +38,7 @@ class WellFormed:
         try:
             check_query(scope["query_string"])
             receive = await _judged(scope, receive)
-        except (InvalidError, TooLargeError) as error:
+        except (InvalidError, TooLargeError, TooSlowError) as error:
             await told(error)(scope, receive, send)
         except ClientDisconnect:
             return

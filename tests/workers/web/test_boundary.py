@@ -1,0 +1,62 @@
+"""Bodies that keep the server waiting."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from workers.web import boundary
+from workers.web.boundary import Boundary
+from workers.web.wellformed import WellFormed
+
+POST: Scope = {"type": "http", "method": "POST", "path": "/api/campaigns", "headers": []}
+
+
+async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(f"{len(body)} bytes")(scope, receive, send)
+
+
+def answer(pieces: Sequence[bytes], *, is_whole: bool) -> tuple[int, dict[bytes, bytes]]:
+    """Status and headers for a client that sends the pieces and then no more."""
+    return asyncio.run(_answer([*pieces], is_whole=is_whole))
+
+
+async def _answer(pieces: list[bytes], *, is_whole: bool) -> tuple[int, dict[bytes, bytes]]:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if not pieces:
+            await asyncio.Event().wait()
+        body = pieces.pop(0)
+        return {"type": "http.request", "body": body, "more_body": bool(pieces) or not is_whole}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await Boundary(reading_json, most_upload_bytes=100)(POST, receive, send)
+    return sent[0]["status"], dict(sent[0]["headers"])
+
+
+async def reading_json(scope: Scope, receive: Receive, send: Send) -> None:
+    json = [(b"content-type", b"application/json")]
+    scope = {**scope, "caller": "anybody", "headers": json, "query_string": b""}
+    await WellFormed(reading)(scope, receive, send)
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boundary, "PATIENCE_SECONDS", 0.05)
+
+
+def test_a_body_that_does_not_come_is_a_408_and_costs_the_connection() -> None:
+    status, headers = answer([b"[1, "], is_whole=False)
+
+    assert (status, headers[b"connection"]) == (408, b"close")
+
+
+def test_a_body_that_comes_is_read() -> None:
+    assert answer([b"[1, ", b"2]"], is_whole=True)[0] == 200
