@@ -52,6 +52,15 @@ def _within_reach(at: datetime) -> datetime:
 Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out), AfterValidator(_within_reach)]
 
 
+def _readable(message: str) -> str:
+    """The message itself; TemplateError, a ValueError, when it cannot be read."""
+    template.parse(message)
+    return message
+
+
+Message = Annotated[str, Field(min_length=1, max_length=LONGEST_MESSAGE), AfterValidator(_readable)]
+
+
 class Channel(StrEnum):
     VOICE = "voice"
     SMS = "sms"
@@ -118,18 +127,11 @@ class AppConfig(Spec):
     max_concurrent_attempts: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     connection_configs: Annotated[tuple[ConnectionConfig, ...], Field(min_length=1, max_length=100, strict=False)]
     retry_config: RetryConfig = RetryConfig()
-    message: Annotated[str, Field(min_length=1, max_length=LONGEST_MESSAGE)] | None = None
+    message: Message | None = None
 
     def callers(self, connection_id: int) -> tuple[str, ...] | None:
         """The numbers this campaign may call from on a connection, None for all of the connection's."""
         return next((c.phone_numbers for c in self.connection_configs if c.connection_id == connection_id), None)
-
-    @field_validator("message")
-    @classmethod
-    def _readable(cls, message: str | None) -> str | None:
-        if message is not None:
-            template.parse(message)
-        return message
 
     @field_validator("connection_configs")
     @classmethod

@@ -74,7 +74,7 @@ _LOCK = text(f"""
     FOR NO KEY UPDATE OF c
 """)
 _MATCHING = """
-    FROM campaigns c WHERE organization_id = :organization_id
+    FROM campaigns c WHERE organization_id = :organization_id AND test_of IS NULL
       AND (CAST(:search AS text) IS NULL OR name ILIKE :search OR spec ->> 'description' ILIKE :search)
       AND (cardinality(CAST(:statuses AS text[])) = 0 OR status = ANY(CAST(:statuses AS text[])))
 """
@@ -103,6 +103,7 @@ _REVISE = text(f"""
         SELECT id, epoch, spec, plan, status, run, updated_by FROM revised)
     SELECT {COLUMNS} FROM revised c
 """)
+_TRIES = text("UPDATE campaigns SET test_of = :test_of WHERE id = :id")
 _HAS_WORK = text("""
     SELECT EXISTS (SELECT FROM contacts WHERE campaign_id = :id)
         OR EXISTS (SELECT FROM cohorts WHERE campaign_id = :id AND status = 'processing')
@@ -117,6 +118,15 @@ async def create(
     values = {"organization_id": organization_id, "channel": spec.channel, "by": by, "now": now}
     dates = {"start_at": spec.start_timestamp, "end_at": spec.end_timestamp}
     return _campaign((await connection.execute(_CREATE, values | dates | _written(status, spec))).one())
+
+
+async def create_trial(
+    connection: AsyncConnection, source: Campaign, spec: CampaignSpec, by: str, now: datetime
+) -> Campaign:
+    """A campaign that tries another one, and that no list shows."""
+    made = await create(connection, source.organization_id, spec, by, now)
+    await connection.execute(_TRIES, {"id": made.id, "test_of": source.id})
+    return made
 
 
 async def campaign(connection: AsyncConnection, organization_id: int, campaign_id: int) -> Campaign:

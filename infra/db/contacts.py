@@ -76,6 +76,12 @@ _WITH_PHONE = text("SELECT id FROM contacts WHERE campaign_id = :campaign_id AND
 _WITH_IDENTIFIER = text("""
     SELECT id FROM contacts WHERE campaign_id = :campaign_id AND user_identifier = :sought LIMIT :most
 """)
+# In the order of the numbers, which the index has; erased people have none.
+_SAMPLE = text("""
+    SELECT id, CAST(variables AS text) AS variables FROM contacts
+    WHERE campaign_id = :campaign_id AND id = coalesce(CAST(:contact_id AS bigint), id) AND phone LIKE '+%'
+    ORDER BY phone LIMIT 1
+""")
 # Due retries go before first attempts. What is counted is read in the order of the two partial indexes, which are used
 # only where due_at is seen not to be null.
 _AHEAD = text("""
@@ -162,3 +168,11 @@ def _contact(row: Row[Any], presence: Presence) -> ListedContact:
 
 def _wait(row: Row[Any], presence: Presence) -> Wait:
     return waits_for(row.due_at or presence.now, row.waiting_for, presence.situation, presence.now)
+
+
+async def sample(
+    connection: AsyncConnection, campaign_id: int, contact_id: int | None
+) -> tuple[int, dict[str, Any]] | None:
+    """A contact, or the one with the lowest number, with its variables; None when the campaign has no such."""
+    row = (await connection.execute(_SAMPLE, {"campaign_id": campaign_id, "contact_id": contact_id})).one_or_none()
+    return None if row is None else (row.id, orjson.loads(row.variables))

@@ -85,7 +85,7 @@ async def upload(request: Request, runtime: TheRuntime, caller: ContactsWriter, 
     "", status_code=201, response_model=Accepted, dependencies=[Depends(json_only)], summary="Add contacts as JSON"
 )
 async def create(request: Request, body: Users, caller: ContactsWriter, campaign_id: Id, now: Now) -> Response:
-    answered = await once(request, caller, now, 201, partial(_store, body, caller, campaign_id))
+    answered = await once(request, caller, now, 201, partial(store_users, body, caller, campaign_id))
     await _hint(runtime_of(request), answered)
     return answered
 
@@ -158,7 +158,7 @@ async def _told_apart(arrival: Arrival, said: uploads.Accepted) -> bytes:
     return arrival.digest() + orjson.dumps([said.name, said.category, mapping])
 
 
-async def _store(users: Users, caller: Caller, campaign_id: int, connection: AsyncConnection) -> Accepted:
+async def store_users(users: Users, caller: Caller, campaign_id: int, connection: AsyncConnection) -> Accepted:
     """Keep users as JSON lines, which are read like a file's rows."""
     cohort = await cohorts.create_cohort(
         connection,

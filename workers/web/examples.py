@@ -66,6 +66,11 @@ EXAMPLES: dict[str, Any] = {
     },
     "campaigns_pace": {"attempts_per_second": 1},
     "attempts_search": {"phone_number": "+14155550123"},
+    "campaigns_preview": {
+        "message": "Hi {{first_name|there}}, your payment is due on {{due_date}}.",
+        "variables": {"first_name": "Ann", "due_date": "June 1"},
+    },
+    "campaigns_send_test": {"to": "+14155550125", "variables": {"first_name": "Ann"}},
     "campaigns_duplicate": {"name": "Q2 Payment Reminders"},
     "campaigns_redial": {"outcomes": ["busy", "no_answer"]},
     "campaigns_change_status": {"action": "cancel"},

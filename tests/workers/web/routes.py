@@ -58,6 +58,8 @@ ROUTES: dict[str, Route] = {
     "PUT /api/campaigns/{campaign_id}/status": Route(WRITE, {"action": "cancel"}),
     "POST /api/campaigns/{campaign_id}/start": Route(WRITE),
     "POST /api/campaigns/{campaign_id}/duplicate": Route(WRITE, {}, {"name": "Other"}),
+    "POST /api/campaigns/{campaign_id}/preview": Route(READ, {"message": "Hello"}),
+    "POST /api/campaigns/{campaign_id}/test": Route(WRITE, {"to": NUMBER}, {"to": "+14155550124"}),
     "POST /api/campaigns/{campaign_id}/redial": Route(WRITE, {"states": ["exhausted"]}, {"outcomes": ["busy"]}),
     "POST /api/campaigns/{campaign_id}/cohorts": Route(CONTACTS, USERS, USERS | {"name": "Other"}),
     "POST /api/campaigns/{campaign_id}/cohorts/upload": Route(
