@@ -77,7 +77,10 @@ async def _take_out_of_uploads(
 
 
 async def take_out(database: AsyncEngine, uploaded: Uploaded, numbers: Numbers) -> None:
-    """Take the rows with these numbers out of a cohort. Rejected ones first: the file tells whether there are any."""
+    """Take the rows with these numbers out of a cohort. Rejected ones first: the file tells whether there are any.
+
+    A file that is no text tells nobody whose numbers it has, and is dropped.
+    """
     if uploaded.has_file and not await _may_hold(database, uploaded, numbers):
         return
     await _empty_rejected(database, uploaded, numbers)
@@ -86,6 +89,11 @@ async def take_out(database: AsyncEngine, uploaded: Uploaded, numbers: Numbers) 
 
 
 async def _may_hold(database: AsyncEngine, uploaded: Uploaded, numbers: Numbers) -> bool:
+    """Whether one of the numbers may be in the file; of one that nobody can read it cannot be said."""
+    try:
+        await _opened(database, uploaded)
+    except UnreadableError:
+        return True
     tail = ""
     async with database.connect() as connection:
         async for part in file_parts(connection, uploaded.id):

@@ -23,7 +23,7 @@ async def retire(database: AsyncEngine, stop: asyncio.Event) -> None:
 
 async def _retire(database: AsyncEngine, campaign_id: int, stop: asyncio.Event) -> None:
     await _anonymise(database, campaign_id, stop)
-    for step in (retention.drop_file, retention.empty_rejected):
+    for step in (retention.drop_file, retention.empty_rejected, retention.forget_stopped):
         await _repeat(database, campaign_id, step, stop)
     if stop.is_set():
         return

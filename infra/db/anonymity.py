@@ -10,9 +10,15 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.outcome import ProviderStatus
+from domain.recording import ACCEPTED
+
+# A provider's own words, which nobody here knows, may name anybody.
+KNOWN_WORDS = [ACCEPTED, *ProviderStatus]
 # The two parts of a contact's attempts are found by two indexes, which is why there are two statements.
 _ATTEMPTS = """
-    UPDATE attempts SET phone = 'erased:' || contact_id, provider_ref = NULL
+    UPDATE attempts SET phone = 'erased:' || contact_id, provider_ref = NULL,
+        provider_status = CASE WHEN provider_status = ANY(CAST(:words AS text[])) THEN provider_status END
     WHERE contact_id = ANY(CAST(:ids AS bigint[])) AND outcome {which} 'void' AND phone LIKE '+%'
 """
 _DIALLED = text(_ATTEMPTS.format(which="IS DISTINCT FROM"))
@@ -24,13 +30,16 @@ _CONTACTS = text("""
             THEN k.state ELSE 'opted_out' END
     FROM campaigns c WHERE k.id = ANY(CAST(:ids AS bigint[])) AND c.id = k.campaign_id
 """)
-_DELIVERIES = text("SELECT forget_deliveries(CAST(:ids AS bigint[]))")
+_DELIVERIES = text("SELECT forget_deliveries(CAST(:ids AS bigint[]), CAST(:words AS text[]))")
 
 
 async def anonymise(connection: AsyncConnection, contact_ids: Sequence[int]) -> int:
     """Take the person out of contacts that the caller has locked, none of them dialing; how many attempts they had."""
     ids = {"ids": list(contact_ids)}
-    attempts = (await connection.execute(_DIALLED, ids)).rowcount + (await connection.execute(_VOID, ids)).rowcount
+    theirs = ids | {"words": KNOWN_WORDS}
+    attempts = (await connection.execute(_DIALLED, theirs)).rowcount + (
+        await connection.execute(_VOID, theirs)
+    ).rowcount
     await connection.execute(_CONTACTS, ids)
-    await connection.execute(_DELIVERIES, ids)
+    await connection.execute(_DELIVERIES, theirs)
     return attempts

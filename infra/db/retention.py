@@ -13,6 +13,7 @@ from infra.db.cohorts import FILE
 CAMPAIGNS_AT_ONCE = 20
 CONTACTS_AT_ONCE = 1000
 REJECTED_AT_ONCE = 5000
+STOPPED_AT_ONCE = 5000
 
 _OVERDUE = text("""
     SELECT c.id FROM organizations o JOIN campaigns c ON c.organization_id = o.id
@@ -49,8 +50,11 @@ _EMPTY_REJECTED = text("""
     WHERE r.cohort_id = page.cohort_id AND r.line_number = page.line_number
 """)
 _FORGET_STOPPED = text("""
-    UPDATE stopped_numbers SET phone = 'erased:' || gen_random_uuid()
-    WHERE campaign_id = :campaign_id AND phone LIKE '+%'
+    WITH page AS MATERIALIZED (
+        SELECT phone FROM stopped_numbers WHERE campaign_id = :campaign_id AND phone LIKE '+%'
+        ORDER BY phone LIMIT :limit FOR UPDATE)
+    UPDATE stopped_numbers s SET phone = 'erased:' || gen_random_uuid() FROM page
+    WHERE s.campaign_id = :campaign_id AND s.phone = page.phone
 """)
 _CLOSE = text("UPDATE campaigns SET anonymised_at = clock_timestamp() WHERE id = :campaign_id")
 
@@ -82,7 +86,12 @@ async def empty_rejected(connection: AsyncConnection, campaign_id: int) -> bool:
     return (await connection.execute(_EMPTY_REJECTED, asked)).rowcount > 0
 
 
+async def forget_stopped(connection: AsyncConnection, campaign_id: int) -> bool:
+    """Forget the next numbers of the stop list; whether there were any."""
+    asked = {"campaign_id": campaign_id, "limit": STOPPED_AT_ONCE}
+    return (await connection.execute(_FORGET_STOPPED, asked)).rowcount > 0
+
+
 async def close(connection: AsyncConnection, campaign_id: int) -> None:
-    """Forget the numbers of its stop list, and mark the campaign as done with."""
-    await connection.execute(_FORGET_STOPPED, {"campaign_id": campaign_id})
+    """Mark the campaign as done with."""
     await connection.execute(_CLOSE, {"campaign_id": campaign_id})

@@ -27,7 +27,8 @@ async def ended(db: AsyncConnection, days: int = 31, contacts: int = 5) -> Scene
     await claimed(db, made)
     statements = (
         "UPDATE organizations SET retention_days = 30",
-        "UPDATE attempts SET outcome = CASE WHEN id % 2 = 0 THEN 'busy' ELSE 'void' END, provider_ref = 'CA1'",
+        "UPDATE attempts SET outcome = CASE WHEN id % 2 = 0 THEN 'busy' ELSE 'void' END",
+        "UPDATE attempts SET provider_ref = 'CA1', provider_status = 'told J'",
         "UPDATE contacts SET state = 'done', user_identifier = 'u1', timezone = 'UTC'",
         "UPDATE contacts SET variables = jsonb_build_object('name', 'J')",
         "INSERT INTO rejected_records VALUES (1, 7, 'opted_out', ARRAY['+14155560000', 'Jamie'])",
@@ -60,7 +61,8 @@ async def rows(db: AsyncConnection, query: str) -> list[tuple[object, ...]]:
 PERSONAL = """
     SELECT (SELECT count(*) FROM contacts WHERE phone LIKE '+%' OR user_identifier IS NOT NULL OR timezone IS NOT NULL
                 OR CAST(variables AS text) <> '{}')
-        + (SELECT count(*) FROM attempts WHERE phone LIKE '+%' OR provider_ref IS NOT NULL)
+        + (SELECT count(*) FROM attempts WHERE phone LIKE '+%' OR provider_ref IS NOT NULL
+            OR provider_status IS NOT NULL)
         + (SELECT count(*) FROM rejected_records WHERE cardinality(cells) > 0)
         + (SELECT count(*) FROM stopped_numbers WHERE phone LIKE '+%')
         + (SELECT count(*) FROM cohort_files WHERE file_type = 'cohort')
@@ -120,7 +122,7 @@ def test_when_a_person_of_the_directory_was_last_reached_stays_known(run: Run, d
     assert sorted(one is None for one in before) == [False, True]
 
 
-@pytest.mark.parametrize("step", ["anonymise_page", "drop_file", "empty_rejected", "close"])
+@pytest.mark.parametrize("step", ["anonymise_page", "drop_file", "empty_rejected", "forget_stopped", "close"])
 def test_a_worker_that_is_killed_is_followed_by_one_that_goes_on(
     run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -135,6 +137,23 @@ def test_a_worker_that_is_killed_is_followed_by_one_that_goes_on(
 
     assert run(lambda db: rows(db, PERSONAL)) == [(0,)]
     assert run(miscounts) == []
+
+
+def test_a_stop_list_is_forgotten_some_numbers_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "STOPPED_AT_ONCE", 2)
+    made = run(lambda db: builders.scene(db, status="ended"))
+    listed = "INSERT INTO stopped_numbers SELECT 1, '+1415556000' || i, 1 FROM generate_series(0, 4) AS i"
+    run(lambda db: db.execute(text(listed)))
+
+    left = [run(lambda db: left_after(db, made.campaign_id)) for _ in range(4)]
+
+    assert left == [(True, 3), (True, 1), (True, 0), (False, 0)]
+
+
+async def left_after(db: AsyncConnection, campaign_id: int) -> tuple[bool, int]:
+    """Whether the next step found numbers, and how many are left."""
+    more = await retention.forget_stopped(db, campaign_id)
+    return more, await number_of(db, "stopped_numbers WHERE phone LIKE '+%'")
 
 
 async def known(db: AsyncConnection, made: Scene) -> list[int]:

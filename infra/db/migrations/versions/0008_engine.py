@@ -1,4 +1,4 @@
-"""What people were told of them is forgotten in the order of the deliveries, as the sender locks them."""
+"""Forgetting what customers were told of people: in the order in which the sender locks, with a provider's words."""
 
 from infra.db.migrations.script import execute
 
@@ -8,14 +8,19 @@ branch_labels = None
 depends_on = None
 
 DELIVERIES = """
-CREATE OR REPLACE FUNCTION forget_deliveries(contacts bigint[]) RETURNS void LANGUAGE sql AS $$
+DROP FUNCTION forget_deliveries(bigint[]);
+-- What a provider said stays when it is one of `words`, which name nobody.
+CREATE FUNCTION forget_deliveries(contacts bigint[], words text[]) RETURNS void LANGUAGE sql AS $$
     WITH mine AS MATERIALIZED (
-        SELECT id FROM webhook_deliveries WHERE contact_id = ANY(contacts) ORDER BY id FOR UPDATE)
+        SELECT id, CAST(payload AS jsonb) AS told FROM webhook_deliveries
+        WHERE contact_id = ANY(contacts) ORDER BY id FOR UPDATE)
     UPDATE webhook_deliveries d SET payload = CAST(
-        jsonb_set(jsonb_set(jsonb_set(CAST(payload AS jsonb),
+        jsonb_set(jsonb_set(jsonb_set(jsonb_set(told,
             ARRAY['data', 'to'], to_jsonb('erased:' || contact_id), false),
             ARRAY['data', 'user_identifier'], 'null', false),
-            ARRAY['data', 'provider_ref'], 'null', false) AS text)
+            ARRAY['data', 'provider_ref'], 'null', false),
+            ARRAY['data', 'provider_status'], CASE WHEN told #>> '{data,provider_status}' = ANY(words)
+                THEN told #> '{data,provider_status}' ELSE 'null' END, false) AS text)
     FROM mine WHERE d.id = mine.id
 $$;
 """
