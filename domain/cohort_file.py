@@ -40,7 +40,8 @@ _WAY_OUT = "save it as CSV in UTF-8 and upload it again"
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _CUT_OFF = "unexpected end of data"
 _OVERLONG = "field larger than field limit"
-_FORMULA = re.compile(r"[=+\-@\t\r]")
+# What spreadsheets begin a formula with, the full-width forms too, which some of them fold.
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9.]+\Z")
 
 

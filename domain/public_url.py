@@ -9,7 +9,11 @@ from pydantic import Field
 Url = Annotated[str, Field(min_length=8, max_length=2000, pattern=r"\Ahttps?://[!-?A-~]+\z")]
 
 PRIVATE_ENDINGS = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
-TUNNELS = tuple(map(ip_network, ("64:ff9b::/96", "2002::/16", "::ffff:0:0/96")))
+# The one part of IPv6 that is given out for the public, and what in it is not: tunnels to IPv4, examples.
+PUBLIC_IPV6 = ip_network("2000::/3")
+# What the standard library's tables hold public, or some versions of them: protocol addresses, among them Oracle's
+# metadata, relays to IPv6, and the address under which Azure's machines find theirs.
+REFUSED = tuple(map(ip_network, ("2002::/16", "3fff::/20", "192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32")))
 
 
 def url_problem(url: str) -> str | None:
@@ -29,7 +33,9 @@ def url_problem(url: str) -> str | None:
 def is_public_address(host: str) -> bool:
     """Whether this IP address is public; forms of IPv6 that carry an IPv4 address are refused whatever they carry."""
     address = ip_address(host)
-    if isinstance(address, IPv6Address) and any(address in tunnel for tunnel in TUNNELS):
+    if isinstance(address, IPv6Address) and address not in PUBLIC_IPV6:
+        return False
+    if any(address in network for network in REFUSED):
         return False
     return address.is_global and not address.is_multicast
 

@@ -159,6 +159,10 @@ def test_users_are_read_back_as_rows() -> None:
         ("\t=1", "'\t=1"),
         ("+14155550133", "+14155550133"),  # a number is no formula
         ("-7.5", "-7.5"),
+        ("\uff1dcmd|' /C calc'!A0", "'\uff1dcmd|' /C calc'!A0"),
+        ("\uff0b1+1", "'\uff0b1+1"),
+        ("\uff20SUM(1)", "'\uff20SUM(1)"),
+        ("-1+2", "'-1+2"),
         ("a=b", "a=b"),
     ],
 )
