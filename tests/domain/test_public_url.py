@@ -42,7 +42,7 @@ def test_private_plain_and_disguised_addresses_may_not(url: str) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        "0.0.0.0",  # this host
+        "0.0.0.0",  # noqa: S104 - this host; compared, not bound
         "100.100.100.200",  # Alibaba's metadata, shared address space
         "168.63.129.16",  # Azure's machines find theirs there
         "192.0.0.192",  # Oracle's metadata

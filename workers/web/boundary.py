@@ -13,6 +13,10 @@ MULTIPART_EXTRA_BYTES = 1024 * 1024
 # A body may keep us waiting this long in all, and longer by what it brings.
 PATIENCE_SECONDS = 30.0
 LEAST_BYTES_PER_SECOND = 1024
+# No browser is to guess what an answer is, and nobody on the way is to keep one: most hold personal data.
+NO_GUESSING = (b"x-content-type-options", b"nosniff")
+NO_KEEPING = (b"cache-control", b"no-store")
+PRIVATE, PUBLIC = "/api/", "/api/docs"
 UPLOAD_ENDING = "/cohorts/upload"
 CALLBACKS = "/api/callbacks/"
 
@@ -28,6 +32,7 @@ class Boundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        send = _headed(send, scope["path"])
         if scope["method"] == HTTPMethod.HEAD:
             scope, send = {**scope, "method": HTTPMethod.GET.value}, _bodiless(send)
         limit = self._limit(scope["path"])
@@ -65,6 +70,18 @@ def _bodiless(send: Send) -> Send:
         await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
     return without_body
+
+
+def _headed(send: Send, path: str) -> Send:
+    """Adds what every answer says to browsers and caches."""
+    added = [NO_GUESSING, NO_KEEPING] if path.startswith(PRIVATE) and not path.startswith(PUBLIC) else [NO_GUESSING]
+
+    async def with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *added]}
+        await send(message)
+
+    return with_headers
 
 
 def _announced(scope: Scope) -> int:

@@ -1,6 +1,8 @@
 """Bodies that keep the server waiting."""
 
 import asyncio
+import base64
+import hashlib
 from collections.abc import Sequence
 
 import pytest
@@ -8,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from tests.workers.web.asking import Api
 from workers.web import boundary
 from workers.web.boundary import Boundary
 from workers.web.wellformed import WellFormed
@@ -60,3 +63,23 @@ def test_a_body_that_does_not_come_is_a_408_and_costs_the_connection() -> None:
 
 def test_a_body_that_comes_is_read() -> None:
     assert answer([b"[1, ", b"2]"], is_whole=True)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/api/campaigns", "/api/health", "/api/nothing", "/api/callbacks/1"])
+def test_no_answer_is_kept_on_the_way_or_guessed_at(api: Api, path: str) -> None:
+    headers = api("GET", path).headers
+
+    assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
+
+
+def test_the_page_of_the_docs_runs_its_own_scripts_only(api: Api) -> None:
+    page = api.anonymous("GET", "/api/docs")
+
+    policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
+
+    inline = page.text.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+    assert policy["script-src"] == f"'self' 'sha256-{digest}'"
+    assert policy["frame-ancestors"] == policy["default-src"] == "'none'"
+    assert page.text.count("<script") == 2
+    assert "://" not in page.text.replace("http://www.w3.org", "")
