@@ -1,7 +1,7 @@
 """What a person asks of the planning endpoints: camelCase, and keys of their own are welcome."""
 
 import re
-from datetime import date, time
+from datetime import date, time, timedelta
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
@@ -12,7 +12,10 @@ from domain.campaign import Instant
 from domain.segments import Start
 
 MOST_CONTACTS = 10_000
+MOST_CALENDAR_DAYS = 366
+USUAL_CALENDAR = timedelta(days=30)
 LAST_YEAR = 8999
+ZONE = "Optional IANA zone, else the header X-Timezone's, else the organization's."
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _CAMPAIGN = re.compile(r"[1-9][0-9]{0,18}\Z")
@@ -29,6 +32,11 @@ def known_date(text: str) -> str:
     if day.year > LAST_YEAR:
         raise ValueError(f"the year must be at most {LAST_YEAR}")
     return text
+
+
+def start(zone: str, day: str | None, clock: str | None) -> Start:
+    """From texts that are known to be a date and a time of day."""
+    return Start(zone, date.fromisoformat(day) if day else None, time.fromisoformat(clock) if clock else None)
 
 
 DateText = Annotated[str, AfterValidator(known_date)]
@@ -53,13 +61,44 @@ class AutoSegmentRequest(Question):
     first_segment_time: Annotated[
         StartTime | None, _plain("Optional HH:mm time in `timezone`. Defaults to 10:00 when omitted.")
     ] = None
-    timezone: Annotated[
-        ZoneName | None, _plain("Optional IANA zone, else the header X-Timezone's, else the organization's.")
-    ] = None
+    timezone: Annotated[ZoneName | None, _plain(ZONE)] = None
 
     def start(self, zone: str) -> Start:
-        day, at = self.first_segment_date, self.first_segment_time
-        return Start(zone, date.fromisoformat(day) if day else None, time.fromisoformat(at) if at else None)
+        return start(zone, self.first_segment_date, self.first_segment_time)
+
+
+class SlotQuery(BaseModel):
+    """The query of `GET …/next-available-slot`: texts, as queries are."""
+
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+
+    contact_count: Annotated[int, Field(ge=1)]
+    day: Annotated[
+        DateText | None, Field(alias="date"), _plain("The first day, today unless given.", format="date")
+    ] = None
+    clock: Annotated[StartTime | None, Field(alias="time"), _plain("HH:mm, 10:00 unless given.")] = None
+    timezone: Annotated[ZoneName | None, _plain(ZONE)] = None
+
+    def start(self, zone: str) -> Start:
+        return start(zone, self.day, self.clock)
+
+
+class CalendarQuery(BaseModel):
+    """The query of `GET …/usage-calendar`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    first: Annotated[DateText | None, Field(alias="from"), _plain("Today unless given.", format="date")] = None
+    last: Annotated[DateText | None, Field(alias="to"), _plain("30 days later unless given.", format="date")] = None
+
+    def days(self, today: date) -> tuple[date, ...]:
+        """Every day asked for; ValueError when they are out of order or too many."""
+        first = date.fromisoformat(self.first) if self.first else today
+        last = date.fromisoformat(self.last) if self.last else first + USUAL_CALENDAR
+        count = (last - first).days + 1
+        if not 1 <= count <= MOST_CALENDAR_DAYS:
+            raise ValueError(f"must be from {first} on and at most {MOST_CALENDAR_DAYS} days in all; it is {last}")
+        return tuple(first + timedelta(days=n) for n in range(count))
 
 
 class ValidateDateRequest(Question):

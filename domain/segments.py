@@ -61,6 +61,13 @@ def first_slot(amount: int, days: Sequence[datetime], quota: DailyQuota) -> date
     return next(fitting, None)
 
 
+def no_slot(amount: int, quota: DailyQuota) -> str:
+    """Why none of a year's days has room for so many at once."""
+    if quota.limit is not None and amount > quota.limit:
+        return f"the quota is {quota.limit} messages a day, {amount} are asked for; auto-segment spreads them"
+    return f"none of {MOST_DAYS} days has room for {amount} messages; auto-segment spreads them"
+
+
 def _ahead(start: Start, now: datetime) -> Iterator[datetime]:
     """Where a zone skips a whole day, that day's instant is the next one's: it counts once."""
     last = now

@@ -1,11 +1,14 @@
 """The ledger of the daily message quota, as it is read: what was sent and what is reserved, by local day."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.daily_quota import DailyQuota
+from infra.db.organizations import Organization
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,17 @@ class DayUsage:
     def remaining(self, limit: int) -> int:
         return max(0, limit - self.sent - self.reserved)
 
+    @property
+    def lapsed(self) -> "DayUsage":
+        """The same day when it has passed: what was reserved and not sent is free again, and of no use."""
+        return DayUsage(
+            self.sent, 0, {one: Share(share.sent, 0) for one, share in self.campaigns.items() if share.sent}
+        )
+
+    def reserved_by(self, campaign_id: int | None) -> int:
+        share = self.campaigns.get(campaign_id) if campaign_id is not None else None
+        return share.reserved if share else 0
+
 
 UNUSED = DayUsage(0, 0, {})
 
@@ -36,6 +50,7 @@ _USAGE = text("""
     GROUP BY day, campaign_id HAVING sum(sent) <> 0 OR sum(reserved) <> 0
     ORDER BY day, campaign_id
 """)
+_NAMES = text("SELECT id, name FROM campaigns WHERE organization_id = :organization_id AND id = ANY(:ids)")
 
 
 async def usage(connection: AsyncConnection, organization_id: int, first: date, last: date) -> dict[date, DayUsage]:
@@ -45,6 +60,21 @@ async def usage(connection: AsyncConnection, organization_id: int, first: date, 
     for row in await connection.execute(_USAGE, asked):
         days.setdefault(row.day, {})[row.campaign_id] = Share(row.sent, row.reserved)
     return {day: _day(shares) for day, shares in days.items()}
+
+
+async def daily_quota(
+    connection: AsyncConnection, of: Organization, first: date, last: date, *, but: int | None = None
+) -> DailyQuota:
+    """What may be sent from `first` to `last`; what the campaign `but` has yet to send does not count."""
+    days = await usage(connection, of.id, first, last)
+    taken = {day: one.sent + one.reserved - one.reserved_by(but) for day, one in days.items()}
+    return DailyQuota(of.daily_sms_quota, of.timezone, taken)
+
+
+async def campaign_names(connection: AsyncConnection, organization_id: int, ids: Collection[int]) -> dict[int, str]:
+    """Of those that still exist."""
+    rows = await connection.execute(_NAMES, {"organization_id": organization_id, "ids": list(ids)})
+    return {row.id: row.name for row in rows}
 
 
 def _day(shares: Mapping[int, Share]) -> DayUsage:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 
 T = TypeVar("T")
@@ -23,6 +24,10 @@ Millis = Annotated[
 
 class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, from_attributes=True, serialize_by_alias=True)
+
+
+class CamelAnswer(Answer):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
 
 
 class ListAnswer(Answer, Generic[T]):

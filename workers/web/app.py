@@ -19,6 +19,7 @@ from workers.web import (
     campaigns,
     cohorts,
     connections,
+    contact_review,
     description,
     directory,
     docs,
@@ -28,9 +29,11 @@ from workers.web import (
     message_trials,
     opt_outs,
     organization,
+    planning,
     replies,
     rule_packs,
     schedule,
+    usage_calendar,
     webhook_deliveries,
 )
 from workers.web.boundary import Boundary
@@ -55,6 +58,9 @@ ROUTERS = (
     erasures.router,
     opt_outs.router,
     organization.router,
+    planning.router,
+    contact_review.router,
+    usage_calendar.router,
     webhook_deliveries.router,
     rule_packs.router,
 )

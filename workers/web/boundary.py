@@ -10,6 +10,7 @@ from workers.web.errors import TooLargeError, TooSlowError, crashed, told
 MOST_JSON_BYTES = 1024 * 1024
 MOST_CALLBACK_BYTES = 64 * 1024
 MULTIPART_EXTRA_BYTES = 1024 * 1024
+MOST_CONTACTS_BYTES = 8 * 1024 * 1024
 # A body may keep us waiting this long in all, and longer by what it brings.
 PATIENCE_SECONDS = 30.0
 LEAST_BYTES_PER_SECOND = 1024
@@ -19,6 +20,7 @@ NO_KEEPING = (b"cache-control", b"no-store")
 PRIVATE, PUBLIC = "/api/", "/api/docs"
 UPLOAD_ENDING = "/cohorts/upload"
 CALLBACKS = "/api/callbacks/"
+CONTACTS = "/api/campaigns/validate-contacts"
 
 
 class Boundary:
@@ -60,6 +62,8 @@ class Boundary:
     def _limit(self, path: str) -> int:
         if path.startswith(CALLBACKS):
             return MOST_CALLBACK_BYTES
+        if path == CONTACTS:
+            return MOST_CONTACTS_BYTES
         return self._most_upload_bytes + MULTIPART_EXTRA_BYTES if path.endswith(UPLOAD_ENDING) else MOST_JSON_BYTES
 
 

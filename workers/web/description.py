@@ -26,6 +26,7 @@ answer 404, like ids that do not exist. A POST that creates takes an `{HEADER}`:
 day, it gets the first answer again."""
 TAGS = [
     {"name": "campaigns", "description": "What is dialled, how fast, when, and what is tried again"},
+    {"name": "planning", "description": "When messages may be sent, how many a day, and to whom"},
     {"name": "cohorts", "description": "Lists of contacts of a campaign"},
     {"name": "attempts", "description": "What happened to whom"},
     {"name": "connections", "description": "Accounts and trunks at providers"},

@@ -5,8 +5,7 @@ from functools import partial
 from typing import Literal
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
@@ -16,7 +15,7 @@ from infra.db import directory
 from infra.db.directory import Filters
 from infra.db.listing import Page
 from workers.runtime import Runtime
-from workers.web.answers import Answer, ListAnswer, Millis
+from workers.web.answers import CamelAnswer, ListAnswer, Millis
 from workers.web.asked import Id, Now, Paging, json_only
 from workers.web.auth import Caller, ContactsWriter, Reader, TheRuntime
 from workers.web.once import once
@@ -25,10 +24,6 @@ router = APIRouter(prefix="/api/contacts", tags=["contacts"], dependencies=[Depe
 
 SortBy = Literal["id", "firstName", "createdAt", "updatedAt"]
 NUMBER = "phoneNumber"
-
-
-class CamelAnswer(Answer):
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
 
 
 class PersonAnswer(CamelAnswer):

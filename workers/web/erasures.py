@@ -17,10 +17,10 @@ from infra.crypto import phone_hash
 from infra.db import erasures
 from infra.db.erasures import Wanted
 from workers.runtime import Runtime, required
-from workers.web.answers import Millis
+from workers.web.answers import CamelAnswer, Millis
 from workers.web.asked import Id, Now, json_only
 from workers.web.auth import Caller, ContactsWriter, Reader, TheRuntime
-from workers.web.directory import NUMBER, CamelAnswer
+from workers.web.directory import NUMBER
 from workers.web.once import once
 
 router = APIRouter(prefix="/api/contacts", tags=["contacts"], dependencies=[Depends(json_only)])

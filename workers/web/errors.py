@@ -165,6 +165,12 @@ def is_passing(error: Exception) -> bool:
     return sqlstate(error).startswith(PASSING)
 
 
+def bad_input(error: RequestValidationError) -> InvalidError:
+    """What the framework found wrong, in our words."""
+    bare = [{**one, "loc": one["loc"][1:]} for one in error.errors()]
+    return refused(details(bare, error.body))
+
+
 async def _told(_request: Request, error: Exception) -> Response:
     return told(error)
 
@@ -189,9 +195,7 @@ async def _validation(_request: Request, error: Exception) -> Response:
         return error_response(HTTPStatus.NOT_FOUND, *TOLD[HTTPStatus.NOT_FOUND])
     if any(one["type"] == "json_invalid" for one in errors):
         return error_response(HTTPStatus.BAD_REQUEST, "the body is not JSON", "send well-formed UTF-8 JSON")
-    bare = [{**one, "loc": one["loc"][1:]} for one in errors]
-    problem = refused(details(bare, error.body))
-    return error_response(HTTPStatus.BAD_REQUEST, problem.message, problem.way_out, problem.details)
+    return _known(bad_input(error))
 
 
 async def _http(request: Request, error: Exception) -> Response:

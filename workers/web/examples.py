@@ -75,6 +75,16 @@ EXAMPLES: dict[str, Any] = {
     "campaigns_redial": {"outcomes": ["busy", "no_answer"]},
     "campaigns_change_status": {"action": "cancel"},
     "webhooks_resend": {"delivery_ids": [1]},
+    "planning_auto_segment": {"totalContacts": 500, "firstSegmentDate": "2026-05-20", "firstSegmentTime": "10:00"},
+    "planning_validate_date": {"scheduledISO": "2026-05-20T15:00:00.000Z", "contactCount": 250},
+    "planning_validate_contacts": {
+        "contacts": [
+            {"firstName": "Jamie", "phoneNumber": "+14155550133"},
+            {"firstName": "Casey", "phoneNumber": "+14155550144"},
+        ],
+        "segmentationConfig": {"enabled": False},
+        "assignmentConfig": {"isAssignmentEnabled": False},
+    },
     "contacts_create": PERSON,
     "contacts_upsert": {"contacts": [PERSON]},
     "contacts_search": {"phoneNumbers": ["+14155550123"]},

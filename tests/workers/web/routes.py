@@ -50,6 +50,13 @@ ROUTES: dict[str, Route] = {
     "GET /api/campaigns/{campaign_id}": Route(READ),
     "GET /api/rule-packs": Route(READ),
     "PATCH /api/campaigns/{campaign_id}": Route(WRITE, {"name": "Mine"}),
+    "POST /api/campaigns/auto-segment": Route(READ, {"totalContacts": 500}),
+    "POST /api/campaigns/validate-date": Route(
+        READ, {"scheduledISO": "2026-05-20T15:00:00.000Z", "contactCount": 250, "excludeCampaignId": "1"}
+    ),
+    "POST /api/campaigns/validate-contacts": Route(READ, {"contacts": [{"phoneNumber": NUMBER}]}),
+    "GET /api/campaigns/next-available-slot": Route(READ, query="?contactCount=5&date=2050-05-20&time=10:00"),
+    "GET /api/campaigns/usage-calendar": Route(READ),
     "POST /api/campaigns/{campaign_id}/schedule": Route(WRITE, DAILY),
     "GET /api/campaigns/{campaign_id}/schedule": Route(READ),
     "DELETE /api/campaigns/{campaign_id}/schedule": Route(WRITE),
