@@ -1,10 +1,12 @@
 """The web process: one application, served until it is told to stop."""
 
 import asyncio
+from functools import cache
 from typing import Any
 
 import structlog
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
 
 from workers import probes
 from workers.recorder import Recorder
@@ -90,8 +92,7 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
     app.router.routes.append(callbacks.route(runtime, record or Recorder(runtime).record))
     app.router.routes.append(replies.route(runtime))
     app.router.routes.extend(probes.routes(runtime, with_backlogs=True))
-    for router in ROUTERS:
-        app.include_router(router)
+    app.router.routes.extend(_described_routes())
     return app
 
 
@@ -102,6 +103,15 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
     app = create_app(runtime)
     listening = server(app, host=host, port=port, backlog=BACKLOG, timeout_graceful_shutdown=GRACE_SECONDS)
     await serve_until(listening, stop)
+
+
+@cache
+def _described_routes() -> tuple[BaseRoute, ...]:
+    """The routes of every application of this process, made once: the framework takes long to read their signatures."""
+    together = APIRouter(generate_unique_id_function=description.operation_id)
+    for router in ROUTERS:
+        together.include_router(router)
+    return tuple(together.routes)
 
 
 class _App(FastAPI):
