@@ -24,7 +24,7 @@ up: $(READY)
 	$(RUN)/outdial up
 
 test: $(READY)
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest -n auto --dist worksteal
 
 fuzz: $(READY)
 	$(RUN)/python -m tests.fuzz $(FUZZ)

@@ -1,6 +1,8 @@
 """What every test may ask for: real stores (the embedded ones), a fresh migrated database, settings for both."""
 
 import asyncio
+import os
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
@@ -20,12 +22,19 @@ from tests.emptied import Emptied
 
 T = TypeVar("T")
 TEMPLATE = "template_outdial"
+MOST_WORKERS = 4
 
 
 class Run(Protocol):
     """Does a step in a committed transaction of this test's database: `run(step)`."""
 
     def __call__(self, step: Callable[[AsyncConnection], Awaitable[T]]) -> T: ...
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One for each core this process may use; each has stores of its own, so no more than a few."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
 
 
 @pytest.fixture(scope="session")

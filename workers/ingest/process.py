@@ -68,18 +68,24 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
 
 
 class Sweep:
-    """Goes on with cohorts that nobody reads, a few at a time."""
+    """Goes on with cohorts that nobody reads, a few at a time.
+
+    The first look takes whatever is to be read: whoever read it has perhaps just been killed, and one that is being
+    read is left to its reader at the first row found locked.
+    """
 
     def __init__(self, database: AsyncEngine, take: Take, tasks: asyncio.TaskGroup) -> None:
         self._database = database
         self._take = take
         self._tasks = tasks
         self._reading: dict[int, asyncio.Task[None]] = {}
+        self._quiet = timedelta(0)
 
     async def look(self) -> None:
         self._reading = {cohort_id: task for cohort_id, task in self._reading.items() if not task.done()}
         async with self._database.connect() as connection:
-            found = await untouched(connection, QUIET, FILES_AT_ONCE)
+            found = await untouched(connection, self._quiet, FILES_AT_ONCE)
+        self._quiet = QUIET
         for cohort_id in found:
             if cohort_id not in self._reading and len(self._reading) < FILES_AT_ONCE:
                 logger.info("cohort.found", cohort_id=cohort_id)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,8 +29,9 @@ from workers.dialer.engine import Engine
 from workers.runtime import Runtime
 
 AHEAD = 150_000
-TAU = 10_000
-WIDE = 100
+WIDE = 5_000
+NARROW = 100
+MINUTE = 60_000_000
 
 
 @dataclass(slots=True)
@@ -59,8 +60,9 @@ Step = Callable[[Engine, Provider, Runtime], Awaitable[None]]
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """Slots may be used for long, so that a slow machine fails no test."""
+def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Slots may be used for long, and what was read of campaigns too, so that a slow machine fails no test."""
+    monkeypatch.setattr("workers.dialer.dial.CONTROL_FRESHNESS", MINUTE)
     return settings.model_copy(update={"slot_tolerance_ms": WIDE})
 
 
@@ -193,12 +195,12 @@ def test_entries_that_become_late_while_the_database_is_slow_are_not_claimed(
     run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = run(lambda db: scene(db, contacts=6, attempts_per_second=100))
-    tried: list[int] = []
+    claims: list[Sequence[Any]] = []
     claim = attempts.claim
 
     async def slow(connection: AsyncConnection, entries: Sequence[Any], **options: Any) -> Any:
-        tried.extend(one.contact_id for one, _ in entries)
-        await asyncio.sleep((AHEAD + 2 * WIDE * 1000) / 1e6)
+        claims.append(entries)
+        await asyncio.sleep((AHEAD + 2 * NARROW * 1000) / 1e6)
         return await claim(connection, entries, **options)
 
     async def step(engine: Engine, _: Provider, __: Runtime) -> None:
@@ -206,11 +208,11 @@ def test_entries_that_become_late_while_the_database_is_slow_are_not_claimed(
         monkeypatch.setattr(engine, "_claims", asyncio.Semaphore(1))
         for index, one in enumerate(made.contact_ids):
             engine.accept(_message([entry(made, one, slot=now() + AHEAD + index * 25_000)]))
-        await _until(lambda: len(tried) > 0)
+        await _until(lambda: len(claims) > 0)
 
-    placed = _dial(settings, made, step)
+    placed = _dial(settings.model_copy(update={"slot_tolerance_ms": NARROW}), made, step)
 
-    assert (placed, tried) == ([], tried[:1])
+    assert (placed, len(claims)) == ([], 1)
 
 
 def test_a_claim_whose_answer_is_lost_is_given_back_and_not_dialled(
@@ -501,8 +503,10 @@ async def _cut_off(runtime: Runtime) -> None:
 
 async def _until_in(runtime: Runtime, what: str, number: int) -> None:
     async def found() -> int:
-        async with runtime.database.connect() as connection:
-            return await number_of(connection, what)
+        with suppress(DBAPIError):  # a test that cuts everybody off cuts this off, too
+            async with runtime.database.connect() as connection:
+                return await number_of(connection, what)
+        return -1
 
     async with asyncio.timeout(20):
         while await found() != number:  # noqa: ASYNC110 - rows tell nobody

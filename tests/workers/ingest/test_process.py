@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -10,6 +11,7 @@ from infra.db.cohorts import create_cohort
 from infra.queue.messages import ingest_cohort, roll_campaign, settle_campaign
 from infra.settings import Settings
 from tests.builders import Scene, scene
+from workers.ingest import process
 from workers.ingest.process import main
 from workers.runtime import Runtime, open_runtime
 
@@ -29,11 +31,36 @@ def test_a_message_has_its_cohort_read(settings: Settings) -> None:
     assert asyncio.run(test()) == [(2, 1)]
 
 
-def test_a_cohort_whose_message_was_lost_is_found(settings: Settings) -> None:
+def test_a_cohort_whose_message_was_lost_is_found_when_nobody_has_read_it_for_a_while(settings: Settings) -> None:
+    taken: list[int] = []
+
+    async def take(cohort_id: int) -> None:
+        taken.append(cohort_id)
+
+    async def test() -> list[int]:
+        async with open_runtime(settings) as runtime:
+            async with asyncio.TaskGroup() as tasks:
+                sweep = process.Sweep(runtime.database, take, tasks)
+                await sweep.look()
+                cohort_id, _ = await uploaded(runtime)
+                await execute(runtime, "UPDATE cohorts SET touched_at = now() + interval '1 min'")
+                await sweep.look()
+                await execute(runtime, f"UPDATE cohorts SET touched_at = now() - interval '6 s' WHERE id = {cohort_id}")
+                await sweep.look()
+            return [cohort_id]
+
+    assert asyncio.run(test()) == taken
+
+
+def test_a_worker_that_starts_goes_on_at_once_with_what_a_killed_one_was_reading(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "SWEEP_SECONDS", 60.0)
+
     async def test() -> list[tuple[object, ...]]:
         async with open_runtime(settings) as runtime:
             await uploaded(runtime)
-            await execute(runtime, "UPDATE cohorts SET touched_at = now() - interval '6 s'")
+            await execute(runtime, "UPDATE cohorts SET touched_at = clock_timestamp()")
             async with working(runtime):
                 return await awaited(runtime, "SELECT total_records FROM cohorts WHERE status = 'completed' AND id > 1")
 

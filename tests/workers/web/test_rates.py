@@ -38,8 +38,8 @@ def test_each_user_has_a_share_of_their_own() -> None:
 def test_those_who_asked_longest_ago_are_forgotten_first() -> None:
     others = [(2, str(number)) for number in range(MOST_USERS - 1)]
 
-    assert admitted(Rates(1), ANN, *others, ANN) == MOST_USERS
-    assert admitted(Rates(1), ANN, *others, BEN, ANN, BEN) == MOST_USERS + 2
+    assert admitted(Rates(0.001), ANN, *others, ANN) == MOST_USERS
+    assert admitted(Rates(0.001), ANN, *others, BEN, ANN, BEN) == MOST_USERS + 2
 
 
 @pytest.fixture
