@@ -115,13 +115,18 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How one request is answered, how its call goes, and which stages are reported after how many seconds."""
+    """How one request is answered, how its call goes, and which stages are reported after how many seconds.
+
+    `said` is what somebody answers to a message, and after how many seconds.
+    """
 
     reply: Reply
+    delivery: Delivery
     latency: float
     late: float
     stages: tuple[Stage, ...]
     reports: tuple[tuple[float, Stage], ...]
+    said: tuple[float, str] | None = None
 
     @property
     def final(self) -> Stage:
@@ -133,15 +138,15 @@ def plan(behaviour: Behaviour, attempt_id: int, to: str) -> Plan:
     digest = blake2b(f"{behaviour.seed}:{attempt_id}".encode(), digest_size=_DRAWS.size).digest()
     ending, reply, delivery, latency, ring, talk, late = (value / _FULL for value in _DRAWS.unpack(digest))
     script = (SUFFIXES.get(to[-4:]) if behaviour.patterns else None) or Script(
-        _weighted(behaviour.outcomes, ending),
-        _share(behaviour.replies, reply) or Reply.ACCEPTED,
-        _share(behaviour.deliveries, delivery) or Delivery.PROMPT,
+        weighted(behaviour.outcomes, ending),
+        share(behaviour.replies, reply) or Reply.ACCEPTED,
+        share(behaviour.deliveries, delivery) or Delivery.PROMPT,
     )
-    talked = _within(behaviour.short_talk if script.ending is Ending.SHORT else behaviour.talk, talk)
-    stages = _stages(script.ending, _within(behaviour.ring, ring), talked, behaviour.speed)
-    delay = _within(behaviour.late, late)
-    reports = () if behaviour.at_once else _reports(script.delivery, stages, delay)
-    return Plan(script.reply, _within(behaviour.latency, latency), delay, stages, reports)
+    talked = within(behaviour.short_talk if script.ending is Ending.SHORT else behaviour.talk, talk)
+    stages = _stages(script.ending, within(behaviour.ring, ring), talked, behaviour.speed)
+    delay = within(behaviour.late, late)
+    reports = () if behaviour.at_once else reports_of(script.delivery, stages, delay)
+    return Plan(script.reply, script.delivery, within(behaviour.latency, latency), delay, stages, reports)
 
 
 def stage_at(stages: tuple[Stage, ...], seconds: float) -> Stage:
@@ -161,7 +166,8 @@ def _stages(ending: Ending, ring: float, talk: float, speed: float) -> tuple[Sta
     return (Stage(rung, ending.value),)
 
 
-def _reports(delivery: Delivery, stages: tuple[Stage, ...], late: float) -> tuple[tuple[float, Stage], ...]:
+def reports_of(delivery: Delivery, stages: tuple[Stage, ...], late: float) -> tuple[tuple[float, Stage], ...]:
+    """Which stage is reported after how many seconds, in the order of sending."""
     match delivery:
         case Delivery.PROMPT:
             return tuple((stage.after, stage) for stage in stages)
@@ -176,17 +182,18 @@ def _reports(delivery: Delivery, stages: tuple[Stage, ...], late: float) -> tupl
             return tuple((end + place * 0.05, stage) for place, stage in enumerate(reversed(stages)))
 
 
-def _within(bounds: Range, draw: float) -> float:
+def within(bounds: Range, draw: float) -> float:
+    """The draw from [0, 1) as a value between the bounds."""
     low, high = bounds
     return low + (high - low) * draw
 
 
-def _weighted(weights: Mapping[Ending, float], draw: float) -> Ending:
+def weighted(weights: Mapping[Choice, float], draw: float) -> Choice:
     total = sum(weights.values())
-    return _share({ending: weight / total for ending, weight in weights.items()}, draw) or list(weights)[-1]
+    return share({choice: weight / total for choice, weight in weights.items()}, draw) or list(weights)[-1]
 
 
-def _share(shares: Mapping[Choice, float], draw: float) -> Choice | None:
+def share(shares: Mapping[Choice, float], draw: float) -> Choice | None:
     """The choice whose share of [0, 1) the draw falls into; None in what the shares leave over."""
     for choice, bound in zip(shares, accumulate(shares.values()), strict=True):
         if draw < bound:

@@ -14,6 +14,7 @@ from workers.simulator.callbacks import Sender
 from workers.simulator.witness import Accepted
 
 MICROSECONDS = 1_000_000
+REPLIES = "/messages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Attempt:
     to: str
     caller: str
     callback_url: str | None
+    channel: str = "voice"
 
     @classmethod
     def from_body(cls, body: bytes) -> Self:
@@ -33,7 +35,8 @@ class Attempt:
         attempt_id, campaign_id = fields["attempt_id"], fields["campaign_id"]
         if type(attempt_id) is not int or type(campaign_id) is not int:
             raise ValueError("attempt_id and campaign_id must be integers")
-        return cls(attempt_id, campaign_id, str(fields["to"]), str(fields["from"]), fields.get("callback_url"))
+        numbers = str(fields["to"]), str(fields["from"])
+        return cls(attempt_id, campaign_id, *numbers, fields.get("callback_url"), fields.get("channel", "voice"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,10 @@ class Calls:
         for after, stage in plan.reports:
             body = _report(attempt.attempt_id, stage, ref, placed_at + stage.after)
             self._loop.call_later(delay + after, self._sender.post, attempt.callback_url, body)
+        if plan.said is not None:
+            after, text = plan.said
+            body = _reply(attempt, text, ref, placed_at + after)
+            self._loop.call_later(delay + after, self._sender.post, f"{attempt.callback_url}{REPLIES}", body)
 
     def look_up(self, attempt_id: int) -> bytes | None:
         """The JSON answer about a call; None when none was placed for this attempt."""
@@ -77,13 +84,29 @@ def _ended(line: Accepted) -> Call:
     return Call(line.ref or "", 0.0, (Stage(0.0, line.status, line.duration_seconds),))
 
 
+def _reply(attempt: Attempt, text: str, ref: str, occurred_at: float) -> bytes:
+    """What the reader of a message answers, from the number that was written to, to the one that wrote."""
+    return orjson.dumps(
+        {
+            "from": attempt.to,
+            "to": attempt.caller,
+            "message": text,
+            "ref": f"reply-{ref}",
+            "occurred_at": _written(occurred_at),
+        }
+    )
+
+
+def _written(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _report(attempt_id: int, stage: Stage, ref: str, occurred_at: float) -> bytes:
-    at = datetime.fromtimestamp(occurred_at, UTC).isoformat(timespec="milliseconds")
     report = {
         "attempt_id": attempt_id,
         "status": stage.status,
         "duration_seconds": stage.duration,
         "ref": ref,
-        "occurred_at": at.replace("+00:00", "Z"),
+        "occurred_at": _written(occurred_at),
     }
     return orjson.dumps(report)

@@ -10,10 +10,13 @@ import typer
 from infra import log
 from workers.simulator.behaviour import Behaviour, Delivery, Ending, Range, Reply
 from workers.simulator.server import Options, run
+from workers.simulator.texting import Receipt, Said, Texting
 
 LEAST_SECRET = 16
 Fault = TypeVar("Fault", bound=StrEnum)
+Kind = TypeVar("Kind", bound=StrEnum)
 DEFAULT_OUTCOMES = "completed=55,no_answer=20,busy=10,failed=5,short=5,provider_error=5"
+DEFAULT_RECEIPTS = "delivered=92,undelivered=5,none=3"
 
 
 def simulate(
@@ -45,6 +48,10 @@ def simulate(
     callback_reordered: Annotated[
         float, typer.Option(min=0, max=1, help="Share whose callbacks come last first.")
     ] = 0.0,
+    receipts: Annotated[str, typer.Option(help="Weights of what becomes of text messages.")] = DEFAULT_RECEIPTS,
+    receipt_seconds: Annotated[str, typer.Option(help="Until a message's receipt: N or min:max.")] = "0.5:3",
+    replies: Annotated[str, typer.Option(help="Shares of readers who answer, like stop=0.02,text=0.05.")] = "",
+    reply_seconds: Annotated[str, typer.Option(help="From the receipt to the reply: N or min:max.")] = "2:10",
     callback_connections: Annotated[int, typer.Option(min=1, max=5000, help="Callbacks under way at once.")] = 300,
 ) -> None:
     """Play a provider: take attempts, ring, talk, report, and keep a log that can be trusted.
@@ -52,10 +59,11 @@ def simulate(
     The last four digits of a called number choose what happens: 9901 completed, 9902 short, 9903 busy,
     9904 no answer, 9905 failed, 9906 provider error; 9911 answers 503, 9912 429, 9916 422; 9913 is placed but never
     answered, 9914 neither, 9915 placed late; callbacks of 9921 are lost, 9922 late, 9923 doubled, 9924 reordered.
+    A message to 9931 is answered STOP, to 9932 START, to 9933 something else; one to 9905 is undelivered.
     """
     if len(secret) < LEAST_SECRET:
         raise typer.BadParameter(f"has {len(secret)} characters; give at least {LEAST_SECRET}", param_hint="--secret")
-    replies = {
+    answers = {
         Reply.HTTP_4XX: http_4xx,
         Reply.HTTP_429: http_429,
         Reply.HTTP_5XX: http_5xx,
@@ -72,8 +80,8 @@ def simulate(
     low, high = parse_range("--latency-ms", latency_ms)
     behaviour = Behaviour(
         seed=seed,
-        outcomes=parse_outcomes(outcomes),
-        replies=checked("reply", replies),
+        outcomes=parse_weights("--outcomes", outcomes, Ending),
+        replies=checked("reply", answers),
         deliveries=checked("callback", deliveries),
         latency=(low / 1000, high / 1000),
         ring=parse_range("--ring-seconds", ring_seconds),
@@ -84,8 +92,14 @@ def simulate(
         at_once=answer_at_once,
         patterns=patterns,
     )
+    texting = Texting(
+        receipts=parse_weights("--receipts", receipts, Receipt),
+        replies=checked("reply to messages", parse_weights("--replies", replies, Said)) if replies else {},
+        receipt=parse_range("--receipt-seconds", receipt_seconds),
+        reply=parse_range("--reply-seconds", reply_seconds),
+    )
     log.configure("info")
-    run(Options(secret, behaviour, host, port, path, log_path, callback_connections))
+    run(Options(secret, behaviour, texting, host, port, path, log_path, callback_connections))
 
 
 def parse_range(option: str, text: str) -> Range:
@@ -100,18 +114,18 @@ def parse_range(option: str, text: str) -> Range:
     return bounds
 
 
-def parse_outcomes(text: str) -> dict[Ending, float]:
+def parse_weights(option: str, text: str, kinds: type[Kind]) -> dict[Kind, float]:
     """`completed=55,busy=10`: weights, not necessarily a hundred together."""
     try:
         pairs = (part.split("=") for part in text.split(","))
-        outcomes = {Ending(name.strip()): float(weight) for name, weight in pairs}
+        weights = {kinds(name.strip()): float(weight) for name, weight in pairs}
     except ValueError:
-        outcomes = {}
-    if not outcomes or min(outcomes.values()) < 0 or not sum(outcomes.values()):
+        weights = {}
+    if not weights or min(weights.values()) < 0 or not sum(weights.values()):
         raise typer.BadParameter(
-            f"'{text}' is no mix of {', '.join(Ending)}, like {DEFAULT_OUTCOMES}", param_hint="--outcomes"
+            f"'{text}' is no mix of {', '.join(kinds)}, like {next(iter(kinds))}=55", param_hint=option
         )
-    return outcomes
+    return weights
 
 
 def checked(kind: str, shares: Mapping[Fault, float]) -> Mapping[Fault, float]:

@@ -17,6 +17,7 @@ from workers.simulator.behaviour import Behaviour, Plan, Reply, plan
 from workers.simulator.calls import MICROSECONDS, Attempt, Calls
 from workers.simulator.log import GroupLog, Then
 from workers.simulator.protocol import Exchange, Request
+from workers.simulator.texting import SMS, Texting, text_plan
 
 RETRY_AFTER = "Retry-After: 1\r\n"
 
@@ -44,8 +45,11 @@ class Order:
 class Provider:
     """Takes requests from the protocol; `path` is where attempts are posted, and looked up as `path/{attempt_id}`."""
 
-    def __init__(self, behaviour: Behaviour, secret: str, path: str, log: GroupLog, calls: Calls) -> None:
+    def __init__(
+        self, behaviour: Behaviour, texting: Texting, secret: str, path: str, *, log: GroupLog, calls: Calls
+    ) -> None:
         self._behaviour = behaviour
+        self._texting = texting
         self._secret = secret
         self._path = path
         self._prefix = path.rstrip("/") + "/"
@@ -78,7 +82,7 @@ class Provider:
         except (KeyError, TypeError, ValueError):
             exchange.answer(HTTPStatus.BAD_REQUEST, _error("needs attempt_id, campaign_id, to and from"))
             return
-        order = Order(attempt, plan(self._behaviour, attempt.attempt_id, attempt.to), received_at, exchange)
+        order = Order(attempt, self._plan(attempt), received_at, exchange)
         if order.plan.reply in REFUSALS:
             self._refuse(order)
         elif order.plan.reply is Reply.TIMEOUT_NOT_EXECUTED:
@@ -87,6 +91,11 @@ class Provider:
             self._write("delayed", order, None, lambda: self._execute_late(order))
         else:
             self._accept(order)
+
+    def _plan(self, attempt: Attempt) -> Plan:
+        if attempt.channel == SMS:
+            return text_plan(self._behaviour, self._texting, attempt.attempt_id, attempt.to)
+        return plan(self._behaviour, attempt.attempt_id, attempt.to)
 
     def _refuse(self, order: Order) -> None:
         status, headers = REFUSALS[order.plan.reply]

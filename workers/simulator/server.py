@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -17,6 +17,7 @@ from workers.simulator.calls import Calls
 from workers.simulator.log import GroupLog, opened
 from workers.simulator.protocol import ProviderConnection
 from workers.simulator.provider import Provider
+from workers.simulator.texting import Texting
 from workers.simulator.witness import read
 
 BACKLOG = 4096
@@ -28,6 +29,7 @@ class Options:
 
     secret: str
     behaviour: Behaviour
+    texting: Texting = field(default_factory=Texting)
     host: str = "127.0.0.1"
     port: int = 0
     path: str = "/attempts"
@@ -57,7 +59,7 @@ async def serving(options: Options) -> AsyncIterator[str]:
         log = GroupLog(file)
         sender = Sender(options.secret, options.callback_connections)
         calls = Calls(sender, read(options.log) if options.log else ())
-        provider = Provider(options.behaviour, options.secret, options.path, log, calls)
+        provider = Provider(options.behaviour, options.texting, options.secret, options.path, log=log, calls=calls)
         connections: set[ProviderConnection] = set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(log.run())

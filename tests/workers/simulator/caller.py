@@ -27,10 +27,15 @@ class Receiver:
         self.connections = 0
         self.genuine: list[bool] = []
         self._arrived: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._replied: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def next(self) -> dict[str, Any]:
         async with asyncio.timeout(20):
             return await self._arrived.get()
+
+    async def next_reply(self) -> dict[str, Any]:
+        async with asyncio.timeout(20):
+            return await self._replied.get()
 
     async def statuses_told(self, number: int) -> list[str]:
         return [(await self.next())["status"] for _ in range(number)]
@@ -42,19 +47,19 @@ class Receiver:
         self.connections += 1
         try:
             while head := await reader.readline():
-                assert head.startswith(b"POST /callbacks/1 ")
-                writer.write(await self._answer(reader))
+                writer.write(await self._answer(reader, head.split()[1].decode()))
         finally:
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
+    async def _answer(self, reader: asyncio.StreamReader, path: str) -> bytes:
+        assert path in {"/callbacks/1", "/callbacks/1/messages"}
         headers = {}
         while line := (await reader.readline()).decode().strip():
             name, _, value = line.partition(": ")
             headers[name] = value
         body = await reader.readexactly(int(headers["Content-Length"]))
         self.genuine.append(is_signed(SECRET, body, headers["X-Outdial-Signature"], time.time()))
-        self._arrived.put_nowait(orjson.loads(body))
+        (self._replied if path.endswith("/messages") else self._arrived).put_nowait(orjson.loads(body))
         return f"HTTP/1.1 {self.statuses.pop(0) if self.statuses else 204} X\r\nContent-Length: 0\r\n\r\n".encode()
 
 
@@ -66,12 +71,12 @@ class Caller:
         self.receiver = receiver
         self.client = client
 
-    def body(self, attempt_id: int = 1, to: str = "+14155550123") -> bytes:
+    def body(self, attempt_id: int = 1, to: str = "+14155550123", channel: str = "voice") -> bytes:
         return orjson.dumps(
             {
                 "attempt_id": attempt_id,
                 "campaign_id": 7,
-                "channel": "voice",
+                "channel": channel,
                 "to": to,
                 "from": "+14155550100",
                 "variables": {},
@@ -79,8 +84,8 @@ class Caller:
             }
         )
 
-    async def post(self, attempt_id: int = 1, to: str = "+14155550123") -> httpx.Response:
-        body = self.body(attempt_id, to)
+    async def post(self, attempt_id: int = 1, to: str = "+14155550123", channel: str = "voice") -> httpx.Response:
+        body = self.body(attempt_id, to, channel)
         return await self.client.post(self.url, content=body, headers=signed(body))
 
     async def look_up(self, attempt_id: int) -> httpx.Response:

@@ -13,7 +13,7 @@ import typer
 
 from tests.workers.simulator.caller import SECRET, signed
 from workers.simulator.behaviour import Ending
-from workers.simulator.command import parse_outcomes, parse_range
+from workers.simulator.command import parse_range, parse_weights
 from workers.simulator.witness import read
 
 PROGRAM = "import typer; from workers.simulator.command import simulate; typer.run(simulate)"
@@ -78,10 +78,10 @@ def test_ranges_are_a_number_or_two(text: str, bounds: tuple[float, float]) -> N
 
 
 def test_outcomes_are_weights_by_name() -> None:
-    assert parse_outcomes("completed=3, busy=1") == {Ending.COMPLETED: 3.0, Ending.BUSY: 1.0}
+    assert parse_weights("--outcomes", "completed=3, busy=1", Ending) == {Ending.COMPLETED: 3.0, Ending.BUSY: 1.0}
 
 
 @pytest.mark.parametrize("text", ["", "busy", "busy=x", "busy=0", "busy=-1,completed=2"])
 def test_outcomes_that_are_no_mix_are_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is no mix of"):
-        parse_outcomes(text)
+        parse_weights("--outcomes", text, Ending)
