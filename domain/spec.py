@@ -1,7 +1,6 @@
 """The base of everything a person writes: one frozen definition for the API body, the JSON column and the engine."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from types import UnionType
 from typing import Any, Self, Union, get_args, get_origin
@@ -27,7 +26,7 @@ class Spec(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _suggest(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Beside an unknown key stands the field that was probably meant. What is too long is not looked into."""
+        """An unknown key is told with the fields there are. What is too long is not looked into."""
         if isinstance(value, Mapping):
             refuse(cls.__name__, _overlong(cls, value))
         try:
@@ -95,10 +94,10 @@ def _is_unknown_key(error: Any) -> bool:
 
 
 def _as_told(error: Any, fields: Sequence[str]) -> InitErrorDetails:
-    """The same error, for an unknown key with `meant` in its context."""
+    """The same error, for an unknown key with `fields` in its context: which was meant is found when it is told."""
     context = {name: value for name, value in error.get("ctx", {}).items() if name != "error"}
     if _is_unknown_key(error):
-        context["meant"] = next(iter(get_close_matches(str(error["loc"][0]), fields, n=1)), None)
+        context["fields"] = fields
     kind = PydanticCustomError(error["type"], _literal(error["msg"]), context)
     return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"])
 

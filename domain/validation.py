@@ -1,6 +1,7 @@
 """From pydantic's errors to details a person can use: dotted paths, one entry a field, nothing private echoed."""
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
@@ -12,6 +13,7 @@ from domain.spec import UNKNOWN_KEY
 
 WHOLE = "body"
 _LONGEST_ECHO = 60
+_LONGEST_MESSAGE = 500
 MOST_TOLD = 100
 _MOST_JUDGED = 1000
 _PREFIX = "Value error, "
@@ -105,8 +107,8 @@ def _told(error: Mapping[str, Any]) -> str:
 
 
 def _unknown(error: Mapping[str, Any]) -> str:
-    meant = error.get("ctx", {}).get("meant")
-    return f"is not a field here; did you mean '{meant}'?" if meant else "is not a field here; leave it out"
+    meant = get_close_matches(str(error["loc"][-1]), error.get("ctx", {}).get("fields", ()), n=1)
+    return f"is not a field here; did you mean '{meant[0]}'?" if meant else "is not a field here; leave it out"
 
 
 def _in_words(error: Mapping[str, Any]) -> str:
@@ -115,9 +117,13 @@ def _in_words(error: Mapping[str, Any]) -> str:
         return _FORMS.get(error["ctx"]["pattern"], "has a form, or characters, that are not allowed here")
     if error["type"] in _NOT_AN_INSTANT:
         return "must be an ISO 8601 instant with an offset, like 2026-05-20T17:00:00Z"
-    return str(error["msg"]).removeprefix(_PREFIX)
+    return _cut(str(error["msg"]).removeprefix(_PREFIX), _LONGEST_MESSAGE)
 
 
 def _echo(value: str | float) -> str:
     shown = mask_in(repr(value) if isinstance(value, str) else str(value).lower())
-    return shown if len(shown) <= _LONGEST_ECHO else f"{shown[:_LONGEST_ECHO]}…"
+    return _cut(shown, _LONGEST_ECHO)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"

@@ -85,3 +85,11 @@ def test_no_more_faults_are_told_than_a_person_reads() -> None:
     found = told(People, {"contacts": [{}] * 5000})
 
     assert list(found) == [f"contacts.{number}.phoneNumber" for number in range(MOST_TOLD)]
+
+
+def test_a_message_does_not_grow_with_what_was_sent() -> None:
+    schedule = {"timezone": "A" * 100_000, "allowed_days": ["Monday"]}
+
+    found = told(CampaignSpec, campaign_body([1]) | {"allowed_schedule": schedule})
+
+    assert len(found["allowed_schedule.timezone"]) < 600
