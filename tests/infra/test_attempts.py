@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import Row, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Entry
@@ -213,6 +214,21 @@ def test_a_pause_that_is_committed_before_a_claim_wins(run: Run, database_url: s
     assert (claimed, [one.reason for one in refused]) == ([], ["campaign"])
 
 
+def test_a_claim_waits_for_nobody_who_changes_its_connection(run: Run, database_url: str) -> None:
+    made = run(lambda db: scene(db, contacts=1))
+
+    claimed, _ = asyncio.run(_claim_beside(database_url, made, "SELECT FROM connections FOR UPDATE"))
+
+    assert len(claimed) == 1
+
+
+def test_no_attempt_is_made_over_a_connection_that_there_is_not(run: Run) -> None:
+    made = run(lambda db: scene(db, contacts=1))
+
+    with pytest.raises(IntegrityError, match="a connection that there is not"):
+        run(lambda db: claims(db, [entry(made, made.contact_ids[0], connection_id=999)]))
+
+
 def test_an_attempt_nobody_reported_on_climbs_the_ladder(run: Run) -> None:
     made = run(lambda db: scene(db, contacts=1))
     (late,) = run(lambda db: claimed(db, made))
@@ -284,6 +300,17 @@ async def _claim_during_a_pause(url: str, made: Scene) -> tuple[tuple[list[Claim
             waited = await _until_somebody_waits_for_a_lock(url)
             await pausing.commit()
             return (await claiming)[0], waited
+    finally:
+        await engine.dispose()
+
+
+async def _claim_beside(url: str, made: Scene, statement: str) -> tuple[list[Claimed], list[Refused]]:
+    """Claim the first contact while a transaction that did this is not committed."""
+    engine = create_engine(url)
+    try:
+        async with engine.begin() as other, engine.begin() as connection, asyncio.timeout(10):
+            await other.execute(text(statement))
+            return await claims(connection, [entry(made, made.contact_ids[0])])
     finally:
         await engine.dispose()
 
