@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.attempt import Entry
+from domain.attempt import Entry, instant
 from domain.attempt_cap import AttemptCap
+from domain.local_day import LocalDay, local_day
 from infra.db.attempts import NO_CAPS, Claimed, Refused, claim
 from tests.builders import CALLERS, Scene
 
@@ -41,10 +42,21 @@ async def claims(
     token: UUID | None = None,
     look_after: float = 25,
     caps: Mapping[int, Sequence[AttemptCap]] = NO_CAPS,
+    days: Mapping[Entry, LocalDay] | None = None,
 ) -> tuple[list[Claimed], list[Refused]]:
-    """Claim entries with their calling numbers, as a dialer does."""
+    """Claim entries with their calling numbers, messages with the day of their slot, as a dialer does."""
     callers = [(one, CALLERS[one.caller]) for one in entries]
-    return await claim(db, callers, token=token or uuid4(), dialer="test:1", look_after=look_after, caps=caps)
+    days = await _days(db, entries) if days is None else days
+    return await claim(
+        db, callers, token=token or uuid4(), dialer="test:1", look_after=look_after, caps=caps, days=days
+    )
+
+
+async def _days(db: AsyncConnection, entries: Sequence[Entry]) -> dict[Entry, LocalDay]:
+    statement = """SELECT c.id, o.timezone FROM campaigns c JOIN organizations o ON o.id = c.organization_id
+                   WHERE c.channel = 'sms'"""
+    zones = {row.id: row.timezone for row in await db.execute(text(statement))}
+    return {one: local_day(instant(one.slot), zones[one.campaign_id]) for one in entries if one.campaign_id in zones}
 
 
 async def claimed(db: AsyncConnection, scene: Scene, **fields: Any) -> list[int]:

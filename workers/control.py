@@ -12,6 +12,7 @@ from domain.allowed_schedule import span
 from domain.attempt import instant, microseconds
 from domain.campaign import CampaignSpec
 from domain.dialing import Control
+from domain.local_day import LocalDay, local_day
 from infra.db import control
 from infra.db.control import Active
 
@@ -86,6 +87,11 @@ class ControlState:
         """What the campaign says, if it is active under this epoch."""
         active = self._active.get(campaign_id)
         return self._known.get(campaign_id) if active is not None and active.epoch == epoch else None
+
+    def day(self, campaign_id: int, slot: int) -> LocalDay | None:
+        """The day whose quota a message sent at its slot takes from; None for a call."""
+        active = self._active.get(campaign_id)
+        return local_day(instant(slot), active.zone) if active is not None and active.zone else None
 
     def of(self, campaign_id: int, now: int) -> Control:
         active, spec = self._active.get(campaign_id), self._known.get(campaign_id)

@@ -26,6 +26,7 @@ from domain.connection import (
 from domain.outcome import Outcome
 from domain.recording import UNKNOWN, Attempt, Campaign, Contact, Rules, apply, follow
 from infra.db.engine import RETRYABLE, sqlstate
+from infra.db.quota import give_back
 from infra.db.recording import Locked, lock, lock_health, outcomes, save, save_health, server_errors
 from infra.settings import Settings
 from workers.control import SpecCache
@@ -120,6 +121,8 @@ class Recorder:
         now = instant(self._runtime.clock.now())
         await _judge_connections(connection, mine, locked, now)
         closed = [one for one in changed.attempts if one.outcome is not locked.attempts[one.id].outcome]
+        if voids := [one.id for one in closed if one.outcome is Outcome.VOID]:
+            await give_back(connection, voids)
         return _Written(known, mine, closed)
 
     def _count(self, written: "_Written") -> None:

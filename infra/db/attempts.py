@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Entry, instant
 from domain.attempt_cap import AttemptCap
+from domain.local_day import LocalDay
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Claimed:
 class Refused:
     """An entry that must not be dialled.
 
-    `reason` is `campaign`, `contact`, `late`, `phone_busy`, `number_cap`, `opted_out` or `duplicate`.
+    `reason` is `campaign`, `contact`, `late`, `phone_busy`, `number_cap`, `quota`, `opted_out` or `duplicate`.
     """
 
     entry: Entry
@@ -42,14 +43,17 @@ class Refused:
 # Caps: only one open attempt to a number can be inserted, so of two claims at once one is refused as busy; that neither
 # has counted too early is what number_free_at is for. Its locks are taken in the order of (organization, phone), all
 # before the first attempt is inserted, because `ready` is complete by then; where no cap is set it is not called.
+# Quota: take_quota locks organizations in the order of their ids, after the numbers; where no message is sent it is not
+# called. It takes no more than is left, and what the insert then refuses is given back. Who came away empty-handed
+# stays due: the quota is the organization's affair, not the contact's. A message without a day is never sent.
 _CLAIM = text("""
     WITH e AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:contact_ids AS bigint[]), CAST(:campaign_ids AS bigint[]), CAST(:epochs AS int[]),
             CAST(:runs AS int[]), CAST(:numbers AS int[]), CAST(:slots AS timestamptz[]),
-            CAST(:connection_ids AS bigint[]), CAST(:callers AS text[]))
-        AS e(contact_id, campaign_id, epoch, run, number, slot_at, connection_id, caller)),
+            CAST(:connection_ids AS bigint[]), CAST(:callers AS text[]), CAST(:days AS date[]), CAST(:zones AS text[]))
+        AS e(contact_id, campaign_id, epoch, run, number, slot_at, connection_id, caller, quota_day, zone)),
     live AS MATERIALIZED (
-        SELECT c.id, c.epoch, o.max_attempts_count, o.max_attempts_hours
+        SELECT c.id, c.epoch, c.channel, o.max_attempts_count, o.max_attempts_hours
         FROM campaigns c JOIN organizations o ON o.id = c.organization_id
         WHERE c.id IN (SELECT campaign_id FROM e) AND c.status = 'active' ORDER BY c.id FOR SHARE OF c),
     caps AS MATERIALIZED (
@@ -60,48 +64,76 @@ _CLAIM = text("""
         ) AS cap GROUP BY campaign_id),
     found AS MATERIALIZED (
         SELECT k.id, k.organization_id, k.campaign_id, k.cohort_id, k.phone, k.timezone, k.variables,
-               e.epoch, e.run, e.number, e.slot_at, e.connection_id, e.caller,
+               e.epoch, e.run, e.number, e.slot_at, e.connection_id, e.caller, e.quota_day, e.zone,
                EXISTS (SELECT FROM opt_outs o WHERE o.organization_id = k.organization_id AND o.phone = k.phone)
                AS opted_out
         FROM e JOIN live ON live.id = e.campaign_id AND live.epoch = e.epoch
         JOIN contacts k ON k.id = e.contact_id AND k.campaign_id = e.campaign_id
         WHERE k.due_at <= e.slot_at AND k.run = e.run AND k.attempts = e.number - 1
           AND e.slot_at > clock_timestamp() - interval '1 second'
+          AND (live.channel = 'voice' OR e.quota_day IS NOT NULL)
         ORDER BY k.id FOR UPDATE OF k SKIP LOCKED),
     ready AS MATERIALIZED (
         SELECT found.*, (
             SELECT number_free_at(found.organization_id, found.phone, found.slot_at, caps.counts, caps.hours)
             FROM caps WHERE caps.campaign_id = found.campaign_id AND NOT found.opted_out) AS free_at
         FROM (SELECT * FROM found ORDER BY organization_id, phone) AS found),
+    taken AS MATERIALIZED (
+        SELECT wanted.organization_id, wanted.campaign_id, wanted.quota_day, take.firsts, take.retries, take.held
+        FROM (
+            SELECT organization_id, campaign_id, quota_day, min(zone) AS zone,
+                CAST(count(*) FILTER (WHERE number = 1) AS int) AS firsts,
+                CAST(count(*) FILTER (WHERE number > 1) AS int) AS retries
+            FROM ready WHERE quota_day IS NOT NULL AND NOT opted_out AND free_at IS NULL
+            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3) AS wanted
+        CROSS JOIN LATERAL take_quota(wanted.organization_id, wanted.campaign_id, wanted.zone, wanted.quota_day,
+            wanted.firsts, wanted.retries) AS take),
+    judged AS MATERIALIZED (
+        SELECT ready.*, ready.quota_day IS NOT NULL AND NOT opted_out AND free_at IS NULL AND row_number() OVER (
+                PARTITION BY ready.campaign_id, ready.quota_day, number = 1, opted_out, free_at IS NULL
+                ORDER BY slot_at, id)
+            > CASE WHEN number = 1 THEN taken.firsts ELSE taken.retries END AS over_quota
+        FROM ready LEFT JOIN taken USING (campaign_id, quota_day)),
     made AS (
         INSERT INTO attempts (organization_id, campaign_id, cohort_id, contact_id, run, number, epoch, connection_id,
-            phone, caller, slot_at, claim_token, claimed_by, look_at)
+            phone, caller, slot_at, claim_token, claimed_by, look_at, quota_day)
         SELECT organization_id, campaign_id, cohort_id, id, run, number, epoch, connection_id,
-            phone, caller, slot_at, CAST(:token AS uuid), :dialer, slot_at + make_interval(secs => :look_after)
-        FROM ready WHERE NOT opted_out AND free_at IS NULL ORDER BY organization_id, phone
-        ON CONFLICT DO NOTHING RETURNING id, contact_id),
+            phone, caller, slot_at, CAST(:token AS uuid), :dialer, slot_at + make_interval(secs => :look_after),
+            quota_day
+        FROM judged WHERE NOT opted_out AND free_at IS NULL AND NOT over_quota ORDER BY organization_id, phone
+        ON CONFLICT DO NOTHING RETURNING id, contact_id, campaign_id, quota_day, number),
+    given_back AS (
+        INSERT INTO quota_ledger (organization_id, campaign_id, day, reserved, sent)
+        SELECT organization_id, campaign_id, quota_day, least(held, firsts - coalesce(first_made, 0)),
+            coalesce(all_made, 0) - firsts - retries
+        FROM taken LEFT JOIN (
+            SELECT campaign_id, quota_day, count(*) AS all_made, count(*) FILTER (WHERE number = 1) AS first_made
+            FROM made WHERE quota_day IS NOT NULL GROUP BY 1, 2) AS used USING (campaign_id, quota_day)
+        WHERE firsts + retries > coalesce(all_made, 0)),
     moved AS (
         UPDATE contacts k SET state = 'dialing', due_at = NULL, waiting_for = NULL, attempts = k.attempts + 1
         FROM made WHERE k.id = made.contact_id),
     unmade AS (
         UPDATE contacts k SET
-            state = CASE WHEN ready.opted_out THEN 'opted_out' ELSE k.state END,
-            due_at = CASE WHEN NOT ready.opted_out
-                     THEN coalesce(ready.free_at, clock_timestamp() + interval '30 seconds') END,
-            waiting_for = CASE WHEN ready.free_at IS NOT NULL THEN 'number_cap'
-                          WHEN NOT ready.opted_out THEN 'phone_busy' END
-        FROM ready WHERE k.id = ready.id AND NOT EXISTS (SELECT FROM made WHERE made.contact_id = ready.id))
-    SELECT e.contact_id, made.id AS attempt_id, ready.phone, ready.caller, CAST(ready.variables AS text) AS variables,
-           ready.timezone,
-           CASE WHEN ready.opted_out THEN 'opted_out' WHEN ready.free_at IS NOT NULL THEN 'number_cap'
-                WHEN ready.id IS NOT NULL THEN 'phone_busy'
+            state = CASE WHEN judged.opted_out THEN 'opted_out' ELSE k.state END,
+            due_at = CASE WHEN NOT judged.opted_out
+                     THEN coalesce(judged.free_at, clock_timestamp() + interval '30 seconds') END,
+            waiting_for = CASE WHEN judged.free_at IS NOT NULL THEN 'number_cap'
+                          WHEN NOT judged.opted_out THEN 'phone_busy' END
+        FROM judged WHERE k.id = judged.id AND NOT judged.over_quota
+            AND NOT EXISTS (SELECT FROM made WHERE made.contact_id = judged.id))
+    SELECT e.contact_id, made.id AS attempt_id, judged.phone, judged.caller,
+           CAST(judged.variables AS text) AS variables, judged.timezone,
+           CASE WHEN judged.opted_out THEN 'opted_out' WHEN judged.free_at IS NOT NULL THEN 'number_cap'
+                WHEN judged.over_quota THEN 'quota' WHEN judged.id IS NOT NULL THEN 'phone_busy'
                 WHEN live.id IS NULL THEN 'campaign'
                 WHEN e.slot_at <= clock_timestamp() - interval '1 second' THEN 'late' ELSE 'contact' END AS reason
     FROM e LEFT JOIN live ON live.id = e.campaign_id AND live.epoch = e.epoch
-    LEFT JOIN ready ON ready.id = e.contact_id
+    LEFT JOIN judged ON judged.id = e.contact_id
     LEFT JOIN made ON made.contact_id = e.contact_id
 """)
 
+NO_DAYS: Mapping[Entry, LocalDay] = {}
 NO_CAPS: Mapping[int, Sequence[AttemptCap]] = {}
 
 _OF_CLAIM = text("""
@@ -118,18 +150,19 @@ async def claim(
     dialer: str,
     look_after: float,
     caps: Mapping[int, Sequence[AttemptCap]] = NO_CAPS,
+    days: Mapping[Entry, LocalDay] = NO_DAYS,
 ) -> tuple[list[Claimed], list[Refused]]:
     """Open an attempt for each entry (with its calling number) that may be dialled now; the rest with the reasons.
 
     One statement on an autocommitting connection. Of several entries for one contact only the first is tried, so that
     two copies of one message in one batch cannot both be dialled. `look_after` (seconds after the slot) is when the
     reaper looks at an attempt that nobody reported on. `caps` are those of campaigns' rule packs; the organization's
-    own cap is found here.
+    own cap is found here. `days` has, for each message, the day whose quota it takes from.
     """
     chosen = {entry.contact_id: (entry, caller) for entry, caller in reversed(entries)}
     doubles = [Refused(entry, "duplicate") for entry, _ in entries if chosen[entry.contact_id][0] is not entry]
     stamp = {"token": token, "dialer": dialer, "look_after": look_after}
-    rows = await connection.execute(_CLAIM, _arrays(list(chosen.values())) | _capped(caps) | stamp)
+    rows = await connection.execute(_CLAIM, _arrays(list(chosen.values()), days) | _capped(caps) | stamp)
     claimed, refused = [], doubles
     for row in rows:
         entry = chosen[row.contact_id][0]
@@ -154,8 +187,11 @@ def _capped(caps: Mapping[int, Sequence[AttemptCap]]) -> dict[str, object]:
     }
 
 
-def _arrays(entries: Sequence[tuple[Entry, str]]) -> dict[str, object]:
+def _arrays(entries: Sequence[tuple[Entry, str]], days: Mapping[Entry, LocalDay]) -> dict[str, object]:
+    of_quota = [days.get(entry) for entry, _ in entries]
     return {
+        "days": [day and day.date for day in of_quota],
+        "zones": [day and day.zone for day in of_quota],
         "contact_ids": [entry.contact_id for entry, _ in entries],
         "campaign_ids": [entry.campaign_id for entry, _ in entries],
         "epochs": [entry.epoch for entry, _ in entries],

@@ -15,13 +15,18 @@ from domain.recording import NEVER_PLACED
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """An active campaign, by what changes often. No contact of its run is due before `due_from`."""
+    """An active campaign, by what changes often. No contact of its run is due before `due_from`.
+
+    `zone` is the organization's, by whose days its messages are counted; None for calls. `has_quota`: they are limited.
+    """
 
     campaign_id: int
     epoch: int
     run: int
     end_at: datetime | None
     due_from: datetime = EPOCH
+    zone: str | None = None
+    has_quota: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,10 @@ class SealedRoute:
 # has those that were uploaded before. What an older run left behind lies before, and is not read over and over.
 _ACTIVE = text("""
     SELECT c.id, c.epoch, c.run, c.end_at,
-        coalesce(r.started_at - interval '1 minute', to_timestamp(0)) AS due_from
-    FROM campaigns c LEFT JOIN runs r ON r.campaign_id = c.id AND r.run = c.run AND c.run > 1
+        coalesce(r.started_at - interval '1 minute', to_timestamp(0)) AS due_from,
+        o.timezone, c.channel = 'sms' AND o.daily_sms_quota IS NOT NULL
+    FROM campaigns c LEFT JOIN organizations o ON o.id = c.organization_id AND c.channel = 'sms'
+    LEFT JOIN runs r ON r.campaign_id = c.id AND r.run = c.run AND c.run > 1
     WHERE c.status = 'active' ORDER BY c.id
 """)
 _SPECS = text("""

@@ -1,6 +1,9 @@
-"""The ledger of the daily message quota, as it is read: what was sent and what is reserved, by local day."""
+"""The ledger of the daily message quota: what was sent and what is reserved, by the organization's local day.
 
-from collections.abc import Collection, Mapping
+The claim takes from it (`infra.db.attempts`), reservations are made in `infra.db.reservations`.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -80,3 +83,20 @@ async def campaign_names(connection: AsyncConnection, organization_id: int, ids:
 def _day(shares: Mapping[int, Share]) -> DayUsage:
     sent = sum(share.sent for share in shares.values())
     return DayUsage(sent, sum(share.reserved for share in shares.values()), shares)
+
+
+# A first attempt that was never sent is its campaign's again while that lives: the contact is to be tried again.
+_GIVE_BACK = text("""
+    INSERT INTO quota_ledger (organization_id, campaign_id, day, reserved, sent)
+    SELECT a.organization_id, a.campaign_id, a.quota_day,
+        CASE WHEN c.status IN ('scheduled', 'active', 'paused') AND o.daily_sms_quota IS NOT NULL
+        THEN count(*) FILTER (WHERE a.number = 1) ELSE 0 END, -count(*)
+    FROM attempts a JOIN campaigns c ON c.id = a.campaign_id JOIN organizations o ON o.id = a.organization_id
+    WHERE a.id = ANY(CAST(:ids AS bigint[])) AND a.quota_day IS NOT NULL
+    GROUP BY a.organization_id, a.campaign_id, a.quota_day, c.status, o.daily_sms_quota
+""")
+
+
+async def give_back(connection: AsyncConnection, attempt_ids: Sequence[int]) -> None:
+    """Give back what attempts took that became void in this transaction, which holds their campaigns."""
+    await connection.execute(_GIVE_BACK, {"ids": list(attempt_ids)})

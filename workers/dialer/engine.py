@@ -21,6 +21,7 @@ from domain.attempt import Entry
 from domain.attempt_cap import AttemptCap
 from domain.callee_hours import caps_of
 from domain.dialing import CAMPAIGN_CHANGED, LATE
+from domain.local_day import LocalDay
 from infra.db import attempts
 from infra.db.attempts import Claimed, Refused
 from infra.db.engine import RETRYABLE, autocommit, sqlstate
@@ -150,7 +151,7 @@ class Engine:
         self, connection: AsyncConnection, entries: Sequence[tuple[Entry, str]]
     ) -> tuple[list[Claimed], list[Refused]]:
         """A claim whose answer is lost has claimed nothing that is dialled: it is given back by its token."""
-        token, caps = uuid4(), self._caps(entries)
+        token, caps, days = uuid4(), self._caps(entries), self._days(entries)
         for tries_left in reversed(range(MOST_TRIES)):
             try:
                 return await attempts.claim(
@@ -160,6 +161,7 @@ class Engine:
                     dialer=self._name,
                     look_after=self._look_after,
                     caps=caps,
+                    days=days,
                 )
             except (OSError, SQLAlchemyError) as error:
                 if tries_left and sqlstate(error) in RETRYABLE:
@@ -172,6 +174,12 @@ class Engine:
         """What the campaigns' rule packs allow for one number; the claim takes it for the entry's epoch only."""
         specs = {one.campaign_id: self._control.spec(one.campaign_id, one.epoch) for one, _ in entries}
         return {key: caps for key, spec in specs.items() if spec and (caps := caps_of(spec.allowed_schedule))}
+
+    def _days(self, entries: Sequence[tuple[Entry, str]]) -> dict[Entry, LocalDay]:
+        """The days that messages are counted on. One that might leave after midnight has none, and is refused."""
+        days = {entry: self._control.day(entry.campaign_id, entry.slot) for entry, _ in entries}
+        ends = {entry: self._control.day(entry.campaign_id, entry.slot + self._tolerance) for entry in days}
+        return {entry: day for entry, day in days.items() if day is not None and day == ends[entry]}
 
     def _caller(self, entry: Entry) -> str | None:
         """The calling number, or None when the campaign is not active under the entry's epoch."""
