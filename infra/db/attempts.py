@@ -43,10 +43,10 @@ class Refused:
 # Caps: only one open attempt to a number can be inserted, so of two claims at once one is refused as busy; that neither
 # has counted too early is what number_free_at is for. Its locks are taken in the order of (organization, phone), all
 # before the first attempt is inserted, because `ready` is complete by then; where no cap is set it is not called.
-# Quota: take_quota locks organizations in the order of their ids, after the numbers; where no message is sent it is not
-# called. It takes no more than is left, and what the insert then refuses is given back. Who came away empty-handed
-# stays due: the quota is the organization's affair, not the contact's. A message without a day is never sent.
-_CLAIM = text("""
+# Quota: take_quota locks organizations in the order of their ids, after the numbers. It takes no more than is left, and
+# what the insert then refuses is given back. Who came away empty-handed stays due: the quota is the organization's
+# affair, not the contact's. A message without a day is never sent.
+_CLAIM = """
     WITH e AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:contact_ids AS bigint[]), CAST(:campaign_ids AS bigint[]), CAST(:epochs AS int[]),
             CAST(:runs AS int[]), CAST(:numbers AS int[]), CAST(:slots AS timestamptz[]),
@@ -78,6 +78,39 @@ _CLAIM = text("""
             SELECT number_free_at(found.organization_id, found.phone, found.slot_at, caps.counts, caps.hours)
             FROM caps WHERE caps.campaign_id = found.campaign_id AND NOT found.opted_out) AS free_at
         FROM (SELECT * FROM found ORDER BY organization_id, phone) AS found),
+    {judging},
+    made AS (
+        INSERT INTO attempts (organization_id, campaign_id, cohort_id, contact_id, run, number, epoch, connection_id,
+            phone, caller, slot_at, claim_token, claimed_by, look_at, quota_day)
+        SELECT organization_id, campaign_id, cohort_id, id, run, number, epoch, connection_id,
+            phone, caller, slot_at, CAST(:token AS uuid), :dialer, slot_at + make_interval(secs => :look_after),
+            quota_day
+        FROM judged WHERE NOT opted_out AND free_at IS NULL AND NOT over_quota ORDER BY organization_id, phone
+        ON CONFLICT DO NOTHING RETURNING id, contact_id, campaign_id, quota_day, number),
+    moved AS (
+        UPDATE contacts k SET state = 'dialing', due_at = NULL, waiting_for = NULL, attempts = k.attempts + 1
+        FROM made WHERE k.id = made.contact_id),
+    unmade AS (
+        UPDATE contacts k SET
+            state = CASE WHEN judged.opted_out THEN 'opted_out' ELSE k.state END,
+            due_at = CASE WHEN NOT judged.opted_out
+                     THEN coalesce(judged.free_at, clock_timestamp() + interval '30 seconds') END,
+            waiting_for = CASE WHEN judged.free_at IS NOT NULL THEN 'number_cap'
+                          WHEN NOT judged.opted_out THEN 'phone_busy' END
+        FROM judged WHERE k.id = judged.id AND NOT judged.over_quota
+            AND NOT EXISTS (SELECT FROM made WHERE made.contact_id = judged.id)){giving_back}
+    SELECT e.contact_id, made.id AS attempt_id, judged.phone, judged.caller,
+           CAST(judged.variables AS text) AS variables, judged.timezone,
+           CASE WHEN judged.opted_out THEN 'opted_out' WHEN judged.free_at IS NOT NULL THEN 'number_cap'
+                WHEN judged.over_quota THEN 'quota' WHEN judged.id IS NOT NULL THEN 'phone_busy'
+                WHEN live.id IS NULL THEN 'campaign'
+                WHEN e.slot_at <= clock_timestamp() - interval '1 second' THEN 'late' ELSE 'contact' END AS reason
+    FROM e LEFT JOIN live ON live.id = e.campaign_id AND live.epoch = e.epoch
+    LEFT JOIN judged ON judged.id = e.contact_id
+    LEFT JOIN made ON made.contact_id = e.contact_id
+"""
+_WITHOUT_QUOTA = "judged AS NOT MATERIALIZED (SELECT ready.*, false AS over_quota FROM ready)"
+_WITH_QUOTA = """
     taken AS MATERIALIZED (
         SELECT wanted.organization_id, wanted.campaign_id, wanted.quota_day, take.firsts, take.retries, take.held
         FROM (
@@ -93,15 +126,9 @@ _CLAIM = text("""
                 PARTITION BY ready.campaign_id, ready.quota_day, number = 1, opted_out, free_at IS NULL
                 ORDER BY slot_at, id)
             > CASE WHEN number = 1 THEN taken.firsts ELSE taken.retries END AS over_quota
-        FROM ready LEFT JOIN taken USING (campaign_id, quota_day)),
-    made AS (
-        INSERT INTO attempts (organization_id, campaign_id, cohort_id, contact_id, run, number, epoch, connection_id,
-            phone, caller, slot_at, claim_token, claimed_by, look_at, quota_day)
-        SELECT organization_id, campaign_id, cohort_id, id, run, number, epoch, connection_id,
-            phone, caller, slot_at, CAST(:token AS uuid), :dialer, slot_at + make_interval(secs => :look_after),
-            quota_day
-        FROM judged WHERE NOT opted_out AND free_at IS NULL AND NOT over_quota ORDER BY organization_id, phone
-        ON CONFLICT DO NOTHING RETURNING id, contact_id, campaign_id, quota_day, number),
+        FROM ready LEFT JOIN taken USING (campaign_id, quota_day))
+"""
+_GIVEN_BACK = """,
     given_back AS (
         INSERT INTO quota_ledger (organization_id, campaign_id, day, reserved, sent)
         SELECT organization_id, campaign_id, quota_day, least(held, firsts - coalesce(first_made, 0)),
@@ -109,29 +136,11 @@ _CLAIM = text("""
         FROM taken LEFT JOIN (
             SELECT campaign_id, quota_day, count(*) AS all_made, count(*) FILTER (WHERE number = 1) AS first_made
             FROM made WHERE quota_day IS NOT NULL GROUP BY 1, 2) AS used USING (campaign_id, quota_day)
-        WHERE firsts + retries > coalesce(all_made, 0)),
-    moved AS (
-        UPDATE contacts k SET state = 'dialing', due_at = NULL, waiting_for = NULL, attempts = k.attempts + 1
-        FROM made WHERE k.id = made.contact_id),
-    unmade AS (
-        UPDATE contacts k SET
-            state = CASE WHEN judged.opted_out THEN 'opted_out' ELSE k.state END,
-            due_at = CASE WHEN NOT judged.opted_out
-                     THEN coalesce(judged.free_at, clock_timestamp() + interval '30 seconds') END,
-            waiting_for = CASE WHEN judged.free_at IS NOT NULL THEN 'number_cap'
-                          WHEN NOT judged.opted_out THEN 'phone_busy' END
-        FROM judged WHERE k.id = judged.id AND NOT judged.over_quota
-            AND NOT EXISTS (SELECT FROM made WHERE made.contact_id = judged.id))
-    SELECT e.contact_id, made.id AS attempt_id, judged.phone, judged.caller,
-           CAST(judged.variables AS text) AS variables, judged.timezone,
-           CASE WHEN judged.opted_out THEN 'opted_out' WHEN judged.free_at IS NOT NULL THEN 'number_cap'
-                WHEN judged.over_quota THEN 'quota' WHEN judged.id IS NOT NULL THEN 'phone_busy'
-                WHEN live.id IS NULL THEN 'campaign'
-                WHEN e.slot_at <= clock_timestamp() - interval '1 second' THEN 'late' ELSE 'contact' END AS reason
-    FROM e LEFT JOIN live ON live.id = e.campaign_id AND live.epoch = e.epoch
-    LEFT JOIN judged ON judged.id = e.contact_id
-    LEFT JOIN made ON made.contact_id = e.contact_id
-""")
+        WHERE firsts + retries > coalesce(all_made, 0))
+"""
+# Without a message among them, calls are claimed as if there were no quota.
+_CLAIM_CALLS = text(_CLAIM.format(judging=_WITHOUT_QUOTA, giving_back=""))
+_CLAIM_MESSAGES = text(_CLAIM.format(judging=_WITH_QUOTA, giving_back=_GIVEN_BACK))
 
 NO_DAYS: Mapping[Entry, LocalDay] = {}
 NO_CAPS: Mapping[int, Sequence[AttemptCap]] = {}
@@ -162,7 +171,8 @@ async def claim(
     chosen = {entry.contact_id: (entry, caller) for entry, caller in reversed(entries)}
     doubles = [Refused(entry, "duplicate") for entry, _ in entries if chosen[entry.contact_id][0] is not entry]
     stamp = {"token": token, "dialer": dialer, "look_after": look_after}
-    rows = await connection.execute(_CLAIM, _arrays(list(chosen.values()), days) | _capped(caps) | stamp)
+    statement = _CLAIM_MESSAGES if days else _CLAIM_CALLS
+    rows = await connection.execute(statement, _arrays(list(chosen.values()), days) | _capped(caps) | stamp)
     claimed, refused = [], doubles
     for row in rows:
         entry = chosen[row.contact_id][0]
