@@ -41,7 +41,11 @@ class NotFoundError(OutdialError):
 
 
 class ConflictError(OutdialError):
-    pass
+    """`details` name what stands in the way, where it is more than one thing."""
+
+    def __init__(self, message: str, way_out: str = "", details: tuple[Detail, ...] = ()) -> None:
+        super().__init__(message, way_out)
+        self.details = details
 
 
 class StaleError(OutdialError):

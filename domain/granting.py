@@ -45,7 +45,8 @@ class Lane:
     `open_until` is the end of the present window, 0 while it is closed. `callers` holds, for each connection, the turn
     of its calling numbers by index. `granted` are the entries on their way, by contact; `present` are the connections
     that took part in its split at the last step. No contact of its run is due before `due_from`. `callees` is the
-    schedule when it holds each contact to hours of its own.
+    schedule when it holds each contact to hours of its own. `firsts_left` and `retries_left` are what a daily quota
+    leaves until `quota_until`, None: any number.
     """
 
     campaign_id: int
@@ -64,6 +65,9 @@ class Lane:
     present: frozenset[int] = frozenset()
     due_from: int = 0
     callees: AllowedSchedule | None = None
+    firsts_left: int | None = None
+    retries_left: int | None = None
+    quota_until: int = NEVER_CLOSES
 
     def drop_closed(self, until: int) -> None:
         """Leave out who is first in turn while its own hours end before that; it stays due, and is judged anew."""
@@ -72,11 +76,28 @@ class Lane:
                 queue.popleft()
 
     def has_work(self) -> bool:
-        return bool(self.retries or self.firsts) and self.places != 0
+        return bool(self._next_queue()) and self.places != 0
 
     def next_candidate(self) -> Candidate:
-        """Due retries go before first attempts."""
-        return self.retries.popleft() if self.retries else self.firsts.popleft()
+        """Due retries go before first attempts, as far as a quota allows them; they use what both may."""
+        candidate = self._next_queue().popleft()
+        if self.firsts_left is not None and self.retries_left is not None:
+            self.firsts_left -= 1
+            self.retries_left -= candidate.number > 1
+        return candidate
+
+    def _next_queue(self) -> deque[Candidate]:
+        if self.retries and self.may_retry:
+            return self.retries
+        return self.firsts if self.may_begin else deque()
+
+    @property
+    def may_begin(self) -> bool:
+        return self.firsts_left is None or self.firsts_left > 0
+
+    @property
+    def may_retry(self) -> bool:
+        return self.retries_left is None or self.retries_left > 0
 
 
 def grant(

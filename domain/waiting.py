@@ -45,10 +45,22 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """What the day that ends at `until` leaves of messages; retries use nothing that is reserved."""
+
+    firsts: int
+    retries: int
+    until: datetime
+
+    def is_used_up(self, own: str | None) -> bool:
+        return (self.retries if own == WaitingFor.RETRY_INTERVAL else self.firsts) == 0
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """What of a live campaign bears on each of its contacts; `health` is that of its connections.
 
-    `is_full`: as many attempts are in progress as may be at once.
+    `is_full`: as many attempts are in progress as may be at once. `quota` is None where messages are not limited.
     """
 
     status: Status
@@ -58,6 +70,7 @@ class Situation:
     health: tuple[Health, ...]
     has_scheduler: bool
     is_full: bool
+    quota: Quota | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +125,7 @@ def _before_the_start(due_at: datetime, situation: Situation, now: datetime) -> 
 
 
 def _holding(due_at: datetime, own: str | None, situation: Situation, now: datetime) -> Iterator[Wait]:
-    """What holds a contact up beyond all that came before it: its own reason, the connections, the hours."""
+    """What holds a contact up beyond all that came before it: its own reason, connections, the quota, the hours."""
     at = max(due_at, now)
     if at > now:
         yield Wait(own or WaitingFor.START, at)
@@ -120,6 +133,9 @@ def _holding(due_at: datetime, own: str | None, situation: Situation, now: datet
     if available is None or available > at:
         yield Wait(WaitingFor.CONNECTION_UNAVAILABLE, available)
     at = max(at, available or at)
+    if situation.quota is not None and at < situation.quota.until and situation.quota.is_used_up(own):
+        at = situation.quota.until
+        yield Wait(WaitingFor.QUOTA, at)
     opens = _opens(situation.schedule, at)
     if opens > at:
         yield Wait(WaitingFor.WINDOW, opens)

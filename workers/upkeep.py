@@ -7,7 +7,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.contact import ContactState
-from infra.db import opt_outs, replies, rollover, upkeep, uploads
+from infra.db import opt_outs, replies, reservations, rollover, upkeep, uploads
+from infra.db.status import present
 from infra.db.upkeep import START, Place
 
 logger = structlog.get_logger()
@@ -88,6 +89,21 @@ async def _settle(
     while place is not None and not stop.is_set():
         async with database.begin() as connection:
             place = await upkeep.settle_page(connection, campaign_id, state, place, retries=retries)
+
+
+async def fit_all(database: AsyncEngine, stop: asyncio.Event) -> None:
+    """Reserve anew what yesterday left unsent or had no room until now, give back what is not needed any more."""
+    async with database.begin() as connection:
+        now, sending = await present(connection), await reservations.to_fit(connection)
+        scattered = await reservations.scattered(connection)
+    for organization_id in scattered:
+        async with database.begin() as connection:
+            await reservations.fold(connection, organization_id)
+    for campaign_id in sending:
+        if stop.is_set():
+            return
+        async with database.begin() as connection:
+            await reservations.fit(connection, campaign_id, now)
 
 
 async def roll_all(database: AsyncEngine, stop: asyncio.Event) -> None:

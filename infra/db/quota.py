@@ -45,6 +45,14 @@ class DayUsage:
         return share.reserved if share else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a campaign may still send on a day: first messages, and retries, which use nothing that is reserved."""
+
+    firsts: int
+    retries: int
+
+
 UNUSED = DayUsage(0, 0, {})
 
 _USAGE = text("""
@@ -83,6 +91,27 @@ async def campaign_names(connection: AsyncConnection, organization_id: int, ids:
 def _day(shares: Mapping[int, Share]) -> DayUsage:
     sent = sum(share.sent for share in shares.values())
     return DayUsage(sent, sum(share.reserved for share in shares.values()), shares)
+
+
+# The quota may be lower than what is reserved; then nothing is unreserved.
+_LEFT = text("""
+    SELECT c.id, least(day.at_most, day.unreserved + day.mine) AS firsts, day.unreserved AS retries
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:days AS date[])) AS wanted(id, day)
+    JOIN campaigns c ON c.id = wanted.id JOIN organizations o ON o.id = c.organization_id
+    CROSS JOIN LATERAL (
+        SELECT CAST(greatest(0, o.daily_sms_quota - coalesce(sum(sent), 0)) AS int) AS at_most,
+            CAST(greatest(0, o.daily_sms_quota - coalesce(sum(sent), 0) - coalesce(sum(reserved), 0)) AS int)
+            AS unreserved,
+            CAST(coalesce(sum(reserved) FILTER (WHERE campaign_id = c.id), 0) AS int) AS mine
+        FROM quota_ledger l WHERE l.organization_id = o.id AND l.day = wanted.day) AS day
+    WHERE o.daily_sms_quota IS NOT NULL
+""")
+
+
+async def left(connection: AsyncConnection, days: Mapping[int, date]) -> dict[int, Left]:
+    """What is left for campaigns on a day each; who has no quota is missing."""
+    rows = await connection.execute(_LEFT, {"ids": list(days), "days": list(days.values())})
+    return {row.id: Left(row.firsts, row.retries) for row in rows}
 
 
 # A first attempt that was never sent is its campaign's again while that lives: the contact is to be tried again.

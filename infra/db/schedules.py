@@ -9,6 +9,7 @@ from domain.campaign import Status
 from domain.runs import check_schedulable, first_times
 from domain.schedule import Plan, Schedule, ScheduleType
 from infra.db.campaigns import Campaign, pass_over, revise
+from infra.db.reservations import reserve
 from infra.db.runs import close_run
 
 
@@ -16,7 +17,8 @@ async def save(connection: AsyncConnection, locked: Campaign, schedule: Schedule
     """Give a locked campaign a schedule, or with an immediate one take it away.
 
     A series begins with its first occurrence, so a run that was paused ends here; one that runs once takes it up again
-    then. InvalidError when it would never run, ConflictError when the campaign may not be scheduled.
+    then. InvalidError when it would never run, ConflictError when the campaign may not be scheduled, or its messages do
+    not fit into the daily quota before its end.
     """
     if schedule.schedule_type is ScheduleType.IMMEDIATE:
         return await clear(connection, locked, by, now)
@@ -35,7 +37,9 @@ async def save(connection: AsyncConnection, locked: Campaign, schedule: Schedule
         end_at=times.end_at,
         next_run_at=times.next_run_at,
     )
-    return await revise(connection, planned, by, now)
+    saved = await revise(connection, planned, by, now)
+    await reserve(connection, saved.id, now)
+    return saved
 
 
 async def clear(connection: AsyncConnection, locked: Campaign, by: str, now: datetime) -> Campaign:

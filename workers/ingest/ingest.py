@@ -28,6 +28,8 @@ from infra.db.ingest import (
     read_file,
     stop_numbers,
 )
+from infra.db.reservations import fit_cohort
+from infra.db.status import present
 from infra.metrics import Metrics
 from infra.settings import Settings
 from workers.ingest.chunk import Chunk, Reader, reading
@@ -70,6 +72,8 @@ async def ingest(database: AsyncEngine, limits: Limits, metrics: Metrics, cohort
     try:
         while not stop.is_set() and await step(database, limits, metrics, cohort_id, reader):
             pass
+        async with database.begin() as connection:
+            await fit_cohort(connection, cohort_id, await present(connection))
     except (DataError, IntegrityError) as error:
         # The database will refuse this value again, so trying again would never end.
         logger.warning("cohort.refused", cohort_id=cohort_id, error=type(error.orig).__name__)

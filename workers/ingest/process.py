@@ -23,7 +23,7 @@ from workers.erasing import erase_all
 from workers.ingest.ingest import ingest, limits
 from workers.retention import retire
 from workers.runtime import Runtime
-from workers.upkeep import roll, roll_all, settle, tend
+from workers.upkeep import fit_all, roll, roll_all, settle, tend
 from workers.webhook_calls import Calls
 from workers.webhooks import Sender, tend_deliveries
 
@@ -56,7 +56,7 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as loops:
             sweep = Sweep(runtime.database, take_cohort, loops)
             loops.create_task(_every(SWEEP_SECONDS, sweep.look, stop))
-            for upkeep in (tend, erase_all, retire):
+            for upkeep in (tend, fit_all, erase_all, retire):
                 loops.create_task(_every(UPKEEP_SECONDS, partial(upkeep, runtime.database, stop), stop))
             loops.create_task(_every(SWEEP_SECONDS, lambda: roll_all(runtime.database, stop), stop))
             loops.create_task(_every(WEBHOOK_SECONDS, lambda: sender.work(stop), stop))

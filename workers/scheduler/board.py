@@ -15,9 +15,11 @@ from domain.callee_hours import held_to
 from domain.campaign import CampaignSpec
 from domain.congestion import Congestion
 from domain.granting import Lane, Link, grant
+from domain.local_day import local_day
+from domain.open_hours import NEVER_CLOSES
 from domain.pacing import Pace, pace
 from domain.routing import Rota
-from infra.db import control
+from infra.db import control, quota
 from infra.db.control import Active, ConnectionState
 from infra.settings import Settings
 from workers.control import ControlState
@@ -62,13 +64,14 @@ class Board:
         await self._refresh_lanes(connection, found, renumbered, now)
         held = await control.open_attempts(connection) if self._has_caps(found) else {}
         self._count_places(found, held, now)
+        await self._count_messages(connection, found, now)
 
     def grant(self, now: int, *, not_before: int, not_after: int) -> list[Entry]:
         """The slots of the next moment, none before `not_before`, and none that could be used after `not_after`."""
         settings = self._settings
         for lane in self.lanes.values():
             known = self._control.of(lane.campaign_id, now)
-            lane.open_until = known.open_until if known.epoch == lane.epoch else 0
+            lane.open_until = min(known.open_until, lane.quota_until) if known.epoch == lane.epoch else 0
         return grant(
             self.lanes.values(),
             self.links,
@@ -191,6 +194,18 @@ class Board:
             lane.places = max(0, cap - taken - len(self._pending(lane, now))) if cap else None
         for key, state in self._states.items():
             self.links[key].places = self._link_places(self.links[key], state, held, now)
+
+    async def _count_messages(
+        self, connection: AsyncConnection, found: Iterable[tuple[Active, CampaignSpec]], now: int
+    ) -> None:
+        """What the day's quota leaves; a grant that can still be claimed is taken for one that was."""
+        days = {one.campaign_id: local_day(instant(now), one.zone) for one, _ in found if one.zone and one.has_quota}
+        left = await quota.left(connection, {key: day.date for key, day in days.items()}) if days else {}
+        for key, lane in self.lanes.items():
+            mine, pending = left.get(key), len(self._pending(lane, now))
+            lane.firsts_left = max(0, mine.firsts - pending) if mine else None
+            lane.retries_left = max(0, mine.retries - pending) if mine else None
+            lane.quota_until = microseconds(days[key].ends) if mine else NEVER_CLOSES
 
     def _link_places(
         self, link: Link, state: ConnectionState, held: dict[tuple[int, int], int], now: int

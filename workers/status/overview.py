@@ -9,12 +9,12 @@ from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain import waiting
-from domain.waiting import Wait, campaign_waits_for
+from domain.waiting import Quota, Wait, campaign_waits_for
 from infra.db import control
 from infra.db import status as standing
 from infra.db.connections import Connection, connections
 from infra.db.engine import snapshot
-from infra.db.situation import connections_of, situated
+from infra.db.situation import connections_of, quotas, situated
 from infra.db.status import Backlog, LeaseState, Starts
 from infra.queue.depth import Depth, depths
 
@@ -58,11 +58,14 @@ async def overview(database: AsyncEngine, client: Redis) -> Overview:
         used = {key for one in backlogs for key in connections_of(one.campaign)}
         known = {one.id: one for one in await connections(connection, used)}
         held = await control.open_attempts(connection)
+        limits = await quotas(connection, [one.campaign for one in backlogs], now)
     return Overview(
         now=now,
         last_start=last_start,
         lease=lease,
-        campaigns=[CampaignLine(one, starts[one.campaign.id], _wait(one, known, lease, now)) for one in backlogs],
+        campaigns=[
+            CampaignLine(one, starts[one.campaign.id], _wait(one, known, lease, limits, now)) for one in backlogs
+        ],
         connections=[ConnectionLine(one, _total(held, one.id)) for one in known.values()],
         queues=queues,
     )
@@ -75,9 +78,13 @@ def _queues(client: Redis) -> dict[str, Depth] | None:
         return None
 
 
-def _wait(one: Backlog, known: dict[int, Connection], lease: LeaseState, now: datetime) -> Wait | None:
+def _wait(
+    one: Backlog, known: dict[int, Connection], lease: LeaseState, limits: dict[int, Quota], now: datetime
+) -> Wait | None:
     used = [known[key] for key in connections_of(one.campaign) if key in known]
-    situation = situated(one.campaign, used, one.dialing, has_scheduler=lease.is_held)
+    situation = situated(
+        one.campaign, used, one.dialing, has_scheduler=lease.is_held, quota=limits.get(one.campaign.id)
+    )
     counted = waiting.Backlog(one.counts.total_contacts, one.ready_now, one.dialing, one.next_due_at)
     return campaign_waits_for(situation, counted, now)
 

@@ -16,6 +16,7 @@ from domain.spec import Spec
 from infra.db import campaigns
 from infra.db.campaigns import Campaign
 from infra.db.counts import campaign_with_counts
+from infra.db.reservations import fit
 from workers.hints import follow_up
 from workers.runtime import Runtime
 from workers.web import webhook
@@ -100,10 +101,14 @@ async def start(change: Change) -> Response:
 async def _act(action: Action, change: Changing) -> Campaign:
     async with change.begin() as (connection, locked):
         within = change.runtime.settings.missed_within
-        return await campaigns.act(connection, locked, action, change.caller.user, change.now, missed_within=within)
+        by, now = change.caller.user, change.now
+        after = await campaigns.act(connection, locked, action, by, now, missed_within=within)
+        await fit(connection, after.id, now)
+        return after
 
 
 async def _rewritten(connection: AsyncConnection, locked: Campaign, spec: CampaignSpec, change: Changing) -> Response:
     await campaigns.edit(connection, locked, spec, change.caller.user, change.now)
+    await fit(connection, locked.id, change.now)
     campaign, counts = await campaign_with_counts(connection, locked.organization_id, locked.id)
     return answer(sized(campaign, contacts_of(counts), change.now), etag=campaign.epoch)

@@ -53,7 +53,7 @@ async def listed(
 async def look(runtime: TheRuntime, caller: Reader, campaign_id: Id, now: Now) -> Response:
     async with snapshot(runtime.database).connect() as connection:
         campaign, counts = await campaign_with_counts(connection, caller.organization_id, campaign_id)
-        stands = await situation(connection, campaign, counts.contacts[ContactState.DIALING])
+        stands = await situation(connection, campaign, counts.contacts[ContactState.DIALING], now)
     return answer(whole(campaign, counts, held_up(stands, now), now), etag=campaign.epoch)
 
 

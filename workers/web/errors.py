@@ -179,7 +179,7 @@ def _known(error: OutdialError) -> Response:
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
     if status is None:
         return crashed(error)
-    problems = error.details if isinstance(error, InvalidError) else ()
+    problems = error.details if isinstance(error, InvalidError | ConflictError) else ()
     headers = dict(getattr(error, "headers", {}))
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers |= COME_BACK

@@ -60,7 +60,7 @@ class Asked:
         """The campaign, and what holds its contacts up; NotFoundError when the organization has no such campaign."""
         found, counts = await campaign_with_counts(connection, self.caller.organization_id, self.campaign_id)
         dialing = counts.contacts[ContactState.DIALING]
-        return Presence(found, await situation(connection, found, dialing), self.now)
+        return Presence(found, await situation(connection, found, dialing, self.now), self.now)
 
 
 def asked(
