@@ -114,7 +114,8 @@ async def specs(
 
 
 async def connection_states(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, ConnectionState]:
-    rows = await connection.execute(_CONNECTIONS, {"ids": sorted(set(ids))})
+    wanted = sorted(set(ids))
+    rows = await connection.execute(_CONNECTIONS, {"ids": wanted}) if wanted else ()
     return {
         row.id: ConnectionState(
             row.id,

@@ -18,7 +18,6 @@ NAMESPACE = "outdial"
 SOCKET_TIMEOUT_SECONDS = 2.0
 HEARTBEAT_TIMEOUT_MS = 15_000
 MAINTENANCE_CHANCE = 50_000
-POLL_MS = 50
 RESTART_DELAY_SECONDS = 0.2
 
 
@@ -49,12 +48,14 @@ def declare(broker: RedisBroker, queue: str, name: str, function: Callable[..., 
     dramatiq.Actor(function, broker=broker, actor_name=name, queue_name=queue, priority=0, options={})
 
 
-def start_worker(broker: RedisBroker, queues: set[str], threads: int) -> Worker:
-    """Take messages in this process until `stop()`; short messages, so it polls often and holds few."""
+def start_worker(broker: RedisBroker, queues: set[str], threads: int, poll_ms: int) -> Worker:
+    """Take messages in this process until `stop()`. Idle queues are asked every `poll_ms`; few messages are held."""
     # dramatiq offers these as environment variables that it reads when it is imported, which is too early for us.
     dramatiq.worker.QUEUE_PREFETCH = threads
     dramatiq.worker.CONSUMER_RESTART_DELAY_SECS = RESTART_DELAY_SECONDS
+    # Nothing is ever delayed, and each of these queues would be asked by a thread of its own.
+    broker.delay_queues.clear()
     broker.emit_after("process_boot")
-    worker = Worker(broker, queues=queues, worker_threads=threads, worker_timeout=POLL_MS)
+    worker = Worker(broker, queues=queues, worker_threads=threads, worker_timeout=poll_ms)
     worker.start()
     return worker

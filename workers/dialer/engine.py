@@ -35,6 +35,7 @@ CLAIM_LEAD = 40_000
 CLAIM_SPAN = 20_000
 LONGEST_SLEEP_SECONDS = 0.05
 CONTROL_SECONDS = 0.1
+IDLE_CONTROL_SECONDS = 0.5
 STORE_AWAY_SECONDS = 0.5
 MOST_CLAIMS = 4
 MOST_TRIES = 3
@@ -211,7 +212,7 @@ class Engine:
                 logger.warning("control.unread", error=type(error).__name__)
             except Exception:
                 logger.exception("control.unread")
-            await asyncio.sleep(CONTROL_SECONDS)
+            await asyncio.sleep(CONTROL_SECONDS if self._control.campaigns() else IDLE_CONTROL_SECONDS)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -12,6 +12,7 @@ from workers.dialer.engine import Engine
 from workers.runtime import Runtime
 
 THREADS = 2
+POLL_MS = 50
 STOP_TAKING_MS = 1000
 
 
@@ -24,7 +25,7 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
         loop.call_soon_threadsafe(engine.accept, entries)
 
     declare(runtime.broker, DIAL, DIAL_ENTRIES, take)
-    worker = start_worker(runtime.broker, {DIAL}, THREADS)
+    worker = start_worker(runtime.broker, {DIAL}, THREADS, POLL_MS)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(engine.run(stop))
         try:

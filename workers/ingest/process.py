@@ -30,6 +30,7 @@ from workers.webhooks import Sender, tend_deliveries
 logger = structlog.get_logger()
 
 THREADS = 3
+POLL_MS = 250
 FILES_AT_ONCE = 2
 SWEEP_SECONDS = 2.0
 UPKEEP_SECONDS = 5.0
@@ -51,7 +52,7 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
     declare(runtime.broker, UPKEEP, ROLL_CAMPAIGN, _from_thread(loop, take_anew))
     calls = Calls(runtime)
     sender = Sender(runtime, calls)
-    worker = start_worker(runtime.broker, {COHORTS, UPKEEP}, THREADS)
+    worker = start_worker(runtime.broker, {COHORTS, UPKEEP}, THREADS, POLL_MS)
     try:
         async with asyncio.TaskGroup() as loops:
             sweep = Sweep(runtime.database, take_cohort, loops)

@@ -153,11 +153,15 @@ class Term:
         await promote(self._runtime)
 
     async def _supply(self) -> None:
+        if not self._board.lanes:
+            return
         async with self._database.connect() as connection:
             await self._refill.refill(connection, list(self._board.lanes.values()), self._clock.now())
 
     async def _grant(self) -> None:
         """Grant what falls due next and send it; when it may not have left, or nobody takes it, wait a moment."""
+        if not self._board.lanes:
+            return
         if not await asyncio.to_thread(self._queue.is_drained):
             self._hold("queue_not_drained")
             return
