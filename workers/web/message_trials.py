@@ -12,8 +12,9 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
-from domain.campaign import Action, CampaignSpec
+from domain.campaign import Action, CampaignSpec, Channel
 from domain.cohort import User, Users
+from domain.daily_quota import DailyQuota, judge
 from domain.errors import ConflictError, Detail, NotFoundError
 from domain.message_trial import COHORT, LASTS, Preview, Trial, check_open, missing, previewed, trial_of
 from domain.person import number_problem
@@ -22,6 +23,7 @@ from domain.sms import Encoding
 from domain.validation import refused
 from infra.db import campaigns, contacts, opt_outs
 from infra.db.campaigns import Campaign
+from infra.db.quota import daily_quota
 from infra.db.suppressions import suppressed
 from infra.queue import messages
 from workers.hints import hint
@@ -150,7 +152,16 @@ class _Testing:
         if stored.total or await suppressed(connection, key, mine, [phone]):
             raise ConflictError(f"{mask(phone)} is opted out", "test with another number")
         check_open(spec, phone, self.now)
+        if spec.channel is Channel.SMS:
+            await self._check_quota(connection)
         await check(connection, self.caller, spec, ())
+
+    async def _check_quota(self, connection: AsyncConnection) -> None:
+        """ConflictError when the day has no room: the test would wait for the next one, and is over before."""
+        day = DailyQuota(None, self.caller.organization.timezone).day_of(self.now)
+        verdict = judge(await daily_quota(connection, self.caller.organization, day, day), day, 1)
+        if verdict.message is not None:
+            raise ConflictError(f"the daily quota leaves no room for a test: {verdict.message}", "test tomorrow")
 
     def _users(self, phone: str) -> Users:
         return Users(name=COHORT, users=(User(phone_number=phone, variables=self.body.variables),))

@@ -199,6 +199,15 @@ def test_a_test_keeps_the_hours_of_its_campaign(api: Api) -> None:
     assert (answer.status_code, "closed" in answer.json()["message"]) == (409, True)
 
 
+def test_a_test_that_the_days_quota_leaves_no_room_for_is_refused(api: Api) -> None:
+    api.rows(lambda db: db.execute(text("UPDATE organizations SET daily_sms_quota = 0")))
+
+    texting, calling = send_test(api, campaign(api)), send_test(api, campaign(api, None))
+
+    assert (texting.status_code, "0 of 0 messages left" in texting.json()["message"]) == (409, True)
+    assert calling.status_code == 201
+
+
 def route_of(api: Api, contact: Row[Any]) -> int:
     spec = api("GET", f"/api/campaigns/{contact.campaign_id}").json()
     return int(spec["app_config"]["connection_configs"][0]["connection_id"])
