@@ -64,11 +64,15 @@ def demo(
     *,
     contacts: Annotated[int, typer.Option(min=1, max=100_000, help="Contacts of the campaign.")] = 1000,
     rate: Annotated[float, typer.Option(min=0.1, max=500, help="Attempts per second.")] = 40.0,
+    channel: Annotated[str, typer.Option(help="voice, or sms: with a daily quota, receipts and replies.")] = "voice",
 ) -> None:
     """Run a campaign against the simulated provider, show it live, audit it, and clean up."""
+    from domain.campaign import Channel
     from workers.demo.run import demo as run_demo
 
-    raise typer.Exit(run_demo(contacts=contacts, rate=rate))
+    if channel not in set(Channel):
+        raise typer.BadParameter(f"'{channel}' is neither voice nor sms", param_hint="--channel")
+    raise typer.Exit(run_demo(contacts=contacts, rate=rate, channel=Channel(channel)))
 
 
 @app.command()

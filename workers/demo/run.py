@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
+from domain.campaign import Channel
 from domain.pacing import achieved_rate, pace, worst_window
 from infra.db.engine import create_engine
 from infra.db.organizations import Wanted
@@ -25,6 +26,7 @@ from infra.settings import Settings
 from workers.audit import audit
 from workers.demo.client import Api
 from workers.demo.installation import Installation, own_settings, running
+from workers.demo.scenes import SCENES, Scene
 from workers.demo.show import counted, show, table
 from workers.ingest.sample import sample_csv
 from workers.installation import with_stores
@@ -42,38 +44,29 @@ FAST = {
     "REQUEST_TIMEOUT_SECONDS": "2",
     "LOG_LEVEL": "warning",
 }
-MOODS = (
-    "--seed 7 --speed 20 --ring-seconds 4:12 --talk-seconds 12:60 --latency-ms 20:120 --http-5xx 0.01 "
-    "--timeout-executed 0.005 --timeout-not-executed 0.005 --callback-lost 0.01 --callback-doubled 0.05 "
-    "--callback-reordered 0.05"
-)
-RETRIES = {
-    "max_retries": 2,
-    "retry_interval_minutes": [5, 10],
-    "retry_on": {
-        "busy": {"enabled": True},
-        "no_answer": {"enabled": True},
-        "short_duration": {"enabled": True, "threshold_seconds": 10},
-        "provider_error": {"enabled": True},
-        "internal_error": {"enabled": True},
-    },
-}
+RETRIES = {"max_retries": 2, "retry_interval_minutes": [5, 10]}
+# What still comes in after the end: receipts, and replies.
+AFTERMATH_SECONDS = 3.0
 
 
-def demo(*, contacts: int, rate: float) -> int:
+def demo(*, contacts: int, rate: float, channel: Channel = Channel.VOICE) -> int:
     """Run it to its end; the exit code is the audit's."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     console = Console()
+    scene = SCENES[channel]
     console.print(f"Outdial: {contacts:,} contacts at {rate:g} attempts a second, on a new home.")
-    with _new_home() as home, running(home, FAST, MOODS) as installation:
+    with _new_home() as home, running(home, FAST, scene.moods) as installation:
         settings = own_settings(home, FAST)
         token = issue(settings, Wanted("Demo", default_region="US"), Grant("demo"), create=True)
         api = Api(installation.url, token)
-        campaign_id = _launch(api, installation, contacts, rate)
-        campaign = _watch(api, campaign_id, console)
+        scene.prepare(api, contacts, console)
+        campaign_id = _launch(api, installation, scene, contacts, rate)
+        if scene.channel is Channel.SMS:
+            _show_message(api, campaign_id, console)
+        campaign = _watch(api, campaign_id, scene, console)
         with with_stores(settings) as complete:
-            _summarize(console, complete, api, campaign, rate)
+            _summarize(console, complete, api, campaign, scene=scene, rate=rate)
             console.print("\n[bold]Audit[/bold]")
             return audit(complete, home / "simulator.log", home / "logs")
 
@@ -98,7 +91,7 @@ def _stop(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _launch(api: Api, installation: Installation, contacts: int, rate: float) -> int:
+def _launch(api: Api, installation: Installation, scene: Scene, contacts: int, rate: float) -> int:
     """Connection, campaign, cohort, start: the same calls as in the README."""
     secret = secrets.installed(installation.home).simulator_secret.get_secret_value()
     connection = api.post(
@@ -106,6 +99,7 @@ def _launch(api: Api, installation: Installation, contacts: int, rate: float) ->
         {
             "name": "Simulated trunk",
             "kind": "http",
+            "channel": scene.channel,
             "settings": {"url": installation.simulator, "secret": secret},
             "phone_numbers": CALLERS,
         },
@@ -114,12 +108,12 @@ def _launch(api: Api, installation: Installation, contacts: int, rate: float) ->
         "/api/campaigns",
         {
             "name": "Demonstration",
+            "channel": scene.channel,
             "app_config": {
-                "app_id": "agent-demo",
-                "app_type": "agent",
+                **scene.app,
                 "attempts_per_second": rate,
                 "connection_configs": [{"connection_id": connection["connection_id"]}],
-                "retry_config": RETRIES,
+                "retry_config": RETRIES | {"retry_on": scene.retry_on},
             },
             "end_when_exhausted": True,
         },
@@ -130,17 +124,28 @@ def _launch(api: Api, installation: Installation, contacts: int, rate: float) ->
     return campaign_id
 
 
-def _watch(api: Api, campaign_id: int, console: Console) -> Mapping[str, Any]:
+def _show_message(api: Api, campaign_id: int, console: Console) -> None:
+    shown = api.post(f"/api/campaigns/{campaign_id}/preview", {"variables": {"first_name": "Kaya", "amount_due": "20"}})
+    segments = f"{shown['length']} in {shown['encoding']}, segments: {shown['segments']}"
+    console.print(f"\u201c{shown['message']}\u201d ({segments})", highlight=False)
+
+
+def _watch(api: Api, campaign_id: int, scene: Scene, console: Console) -> Mapping[str, Any]:
     with show(console) as screen:
         while True:
             campaign: Mapping[str, Any] = api.get(f"/api/campaigns/{campaign_id}")
             screen.update(campaign)
             if campaign["status"] in {"ended", "cancelled"}:
-                return campaign
+                time.sleep(AFTERMATH_SECONDS)
+                ended: Mapping[str, Any] = api.get(f"/api/campaigns/{campaign_id}")
+                return ended
+            scene.look(api, campaign, console)
             time.sleep(LOOK_SECONDS)
 
 
-def _summarize(console: Console, settings: Settings, api: Api, campaign: Mapping[str, Any], rate: float) -> None:
+def _summarize(
+    console: Console, settings: Settings, api: Api, campaign: Mapping[str, Any], *, scene: Scene, rate: float
+) -> None:
     cohort = api.get(f"/api/campaigns/{campaign['campaign_id']}/cohorts")["items"][0]["result"]
     made = asyncio.run(_starts(settings, int(campaign["campaign_id"])))
     window = pace(rate, settings.slot_tolerance)
@@ -151,11 +156,18 @@ def _summarize(console: Console, settings: Settings, api: Api, campaign: Mapping
         "contacts": counted(campaign["counts"]["contacts"]),
         "attempts": counted(campaign["counts"]["attempts"]),
         "retries": f"{len(made) - len({contact for _, contact in made}):,} of {len(made):,} starts",
-        "achieved rate": f"{achieved_rate(made):.2f} a second of {rate:g} while contacts were waiting",
+        **_own_rows(api, scene, made, rate),
         "worst window": f"{worst} starts in any {window.window / 1e6:g} s, {window.starts} allowed",
     }
     console.print()
     console.print(table("Summary", rows))
+
+
+def _own_rows(api: Api, scene: Scene, made: list[tuple[int, int]], rate: float) -> dict[str, str]:
+    """A campaign of messages stood still for a while, so its mean says nothing."""
+    if scene.channel is Channel.SMS:
+        return {"opted out by reply": f"{api.post('/api/opt-outs/search', {})['total']:,}"}
+    return {"achieved rate": f"{achieved_rate(made):.2f} a second of {rate:g} while contacts were waiting"}
 
 
 async def _starts(settings: Settings, campaign_id: int) -> list[tuple[int, int]]:
