@@ -104,6 +104,8 @@ _REVISE = text(f"""
     SELECT {COLUMNS} FROM revised c
 """)
 _TRIES = text("UPDATE campaigns SET test_of = :test_of WHERE id = :id")
+# Before anybody is asked to judge anew, as who changes the organization's caps does, and who reserves its quota after.
+_HOLD_ORGANIZATION = text("SELECT FROM organizations WHERE id = :id FOR NO KEY UPDATE")
 _HAS_WORK = text("""
     SELECT EXISTS (SELECT FROM contacts WHERE campaign_id = :id)
         OR EXISTS (SELECT FROM cohorts WHERE campaign_id = :id AND status = 'processing')
@@ -164,6 +166,7 @@ async def edit(connection: AsyncConnection, locked: Campaign, spec: CampaignSpec
     if spec.model_dump() == locked.spec.model_dump():
         return locked
     if spec.allowed_schedule != locked.spec.allowed_schedule and held_to(locked.spec.allowed_schedule):
+        await connection.execute(_HOLD_ORGANIZATION, {"id": locked.organization_id})
         await ask_to_rejudge(connection, locked.id)
     changed = replace(locked, spec=spec)
     if spec.end_timestamp != locked.spec.end_timestamp:

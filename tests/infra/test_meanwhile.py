@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.attempt import Report, Source, instant
 from domain.delivery import DeliveryStatus
-from infra.db import anonymity, candidates, upkeep, webhook_deliveries
+from infra.db import anonymity, campaigns, candidates, upkeep, webhook_deliveries
 from infra.db.engine import autocommit, create_engine
 from infra.db.webhook_deliveries import Tried
 from infra.settings import Settings
@@ -27,6 +27,13 @@ from workers.runtime import open_runtime
 T = TypeVar("T")
 Step = Callable[[AsyncConnection], Awaitable[T]]
 A_DAY = timedelta(days=1)
+CALLEE_HOURS = {
+    "allowed_schedule": {
+        "timezone": "UTC",
+        "windows": [{"days": ["Monday"], "start": "09:00", "end": "17:00"}],
+        "callee_timezone": True,
+    }
+}
 
 
 @pytest.mark.parametrize("retries", [False, True])
@@ -96,6 +103,34 @@ def test_an_erasure_locks_deliveries_in_the_order_of_their_ids(run: Run, databas
     made = run(told_in_reverse)
 
     assert locks_in_order(database_url, lambda db: anonymity.anonymise(db, sorted(made.contact_ids)))
+
+
+def test_an_edit_of_hours_and_a_change_of_caps_do_not_wait_for_each_other_in_a_circle(
+    run: Run, database_url: str
+) -> None:
+    made = run(lambda db: scene(db, body=CALLEE_HOURS))
+
+    asyncio.run(edit_while_caps_change(database_url, made))
+
+    assert run(lambda db: number_of(db, "rejudgements WHERE asked = 2")) == 1
+
+
+async def edit_while_caps_change(url: str, made: Scene) -> None:
+    """The edit goes on to what locks the organization, as reserving its quota does, when the other waits already."""
+    engine = create_engine(url)
+    caps = "UPDATE organizations SET max_attempts_count = 3, max_attempts_hours = 24"
+    try:
+        async with engine.begin() as edit, engine.begin() as other:
+            locked = await campaigns.lock(edit, made.organization_id, made.campaign_id)
+            spec = locked.spec.model_copy(update={"allowed_schedule": None})
+            await campaigns.edit(edit, locked, spec, "test", datetime.now(UTC))
+            changing = asyncio.create_task(execute(other, caps))
+            await until_somebody_waits(engine, changing)
+            await execute(edit, "SELECT FROM organizations FOR NO KEY UPDATE")
+            await edit.commit()
+            await changing
+    finally:
+        await engine.dispose()
 
 
 async def told_in_reverse(db: AsyncConnection) -> Scene:
