@@ -4,17 +4,18 @@ How hours are judged is `domain.open_hours`; what bears on each contact besides,
 `domain.callee_hours`.
 """
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Self
+from typing import Annotated
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints
 
 from domain import open_hours
 from domain.open_hours import ALWAYS, DAYS, Day, Hours, Span, Week, merged, open_spans
 from domain.rule_packs import known_pack, seconds
-from domain.spec import Spec
+from domain.spec import Problem, Spec
 
 Days = Annotated[tuple[Day, ...], Field(min_length=1, max_length=7, strict=False)]
 StartTime = Annotated[str, StringConstraints(pattern=r"\A([01][0-9]|2[0-3]):[0-5][0-9]\z")]
@@ -47,10 +48,8 @@ class Window(Spec):
     start: StartTime
     end: EndTime
 
-    @model_validator(mode="after")
-    def _start_before_end(self) -> Self:
-        _refuse_empty(self.start, self.end)
-        return self
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (_empty_window(self),)
 
 
 class AllowedSchedule(Spec):
@@ -68,19 +67,8 @@ class AllowedSchedule(Spec):
     callee_timezone: bool = False
     rule_packs: Annotated[tuple[PackName, ...], Field(max_length=20, strict=False)] = ()
 
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        simple = (self.allowed_days, self.allowed_start_time, self.allowed_end_time)
-        if self.windows is not None:
-            if any(part is not None for part in simple):
-                raise ValueError("give either windows or allowed_days, allowed_start_time and allowed_end_time")
-            return self
-        if self.rule_packs and all(part is None for part in simple):
-            return self
-        if any(part is None for part in simple):
-            raise ValueError("needs allowed_days, allowed_start_time and allowed_end_time, or windows, or rule_packs")
-        _refuse_empty(str(self.allowed_start_time), str(self.allowed_end_time))
-        return self
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (_not_one_form(self), _incomplete(self), _empty(self))
 
     def all_windows(self) -> tuple[Window, ...]:
         """The hours of the schedule itself; none: always open."""
@@ -141,6 +129,33 @@ def own_week(schedule: AllowedSchedule) -> Week:
     return tuple(tuple(merged(sorted((start, end) for start, end, days in windows if day in days))) for day in DAYS)
 
 
-def _refuse_empty(start: str, end: str) -> None:
-    if start >= end:
-        raise ValueError(f"start {start} must be before end {end}; write a window across midnight as two")
+def _not_one_form(schedule: AllowedSchedule) -> Iterator[Problem]:
+    if schedule.windows is not None and any(part is not None for part in _daily(schedule)):
+        yield (), "give either windows or allowed_days, allowed_start_time and allowed_end_time"
+
+
+def _incomplete(schedule: AllowedSchedule) -> Iterator[Problem]:
+    parts = _daily(schedule)
+    if schedule.windows is not None or (schedule.rule_packs and all(part is None for part in parts)):
+        return
+    if any(part is None for part in parts):
+        yield (), "needs allowed_days, allowed_start_time and allowed_end_time, or windows, or rule_packs"
+
+
+def _daily(schedule: AllowedSchedule) -> tuple[object, ...]:
+    return schedule.allowed_days, schedule.allowed_start_time, schedule.allowed_end_time
+
+
+def _empty(schedule: AllowedSchedule) -> Iterator[Problem]:
+    start, end = schedule.allowed_start_time, schedule.allowed_end_time
+    if start is not None and end is not None and start >= end:
+        yield ("allowed_end_time",), _not_before(start, end)
+
+
+def _empty_window(window: Window) -> Iterator[Problem]:
+    if window.start >= window.end:
+        yield ("end",), _not_before(window.start, window.end)
+
+
+def _not_before(start: str, end: str) -> str:
+    return f"start {start} must be before end {end}; write a window across midnight as two"

@@ -1,9 +1,9 @@
 """A campaign: what a person writes, its status machine, and the instants that bind it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -12,13 +12,12 @@ from pydantic import (
     Field,
     StringConstraints,
     field_validator,
-    model_validator,
 )
 
 from domain import template
 from domain.allowed_schedule import AllowedSchedule
 from domain.retry import RetryConfig
-from domain.spec import Location, Spec, refuse
+from domain.spec import Problem, Spec
 from domain.webhook import Webhook
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,6 +28,8 @@ LEAST_LENGTH = timedelta(seconds=120)
 LONGEST_LENGTH = timedelta(days=30)
 
 PhoneNumber = Annotated[str, StringConstraints(pattern=r"\A\+[1-9][0-9]{6,14}\z")]
+CampaignName = Annotated[str, Field(min_length=1, max_length=200)]
+Description = Annotated[str, Field(max_length=150)]
 RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 MOST_PER_SECOND = 500
 LONGEST_MESSAGE = 1600
@@ -43,10 +44,10 @@ def _written_out(value: object) -> object:
 
 
 def _within_reach(at: datetime) -> datetime:
-    """What lies beyond leaves the calendar in some zone."""
+    """The instant in UTC; what lies beyond leaves the calendar in some zone."""
     if not EARLIEST <= at < LATEST:
         raise ValueError("must lie between the years 1970 and 9998")
-    return at
+    return at.astimezone(UTC)
 
 
 Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out), AfterValidator(_within_reach)]
@@ -102,19 +103,23 @@ HOLDS: dict[Action, frozenset[Status]] = {
 }
 
 
+def _once_each(numbers: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("a phone number appears twice")
+    return numbers
+
+
+PhoneNumbers = Annotated[
+    tuple[PhoneNumber, ...], Field(min_length=1, max_length=1000, strict=False), AfterValidator(_once_each)
+]
+
+
 class ConnectionConfig(Spec):
     """A connection's share of a campaign. Absent `phone_numbers` means all numbers of the connection."""
 
     connection_id: RowId
-    phone_numbers: Annotated[tuple[PhoneNumber, ...], Field(min_length=1, max_length=1000, strict=False)] | None = None
+    phone_numbers: PhoneNumbers | None = None
     weight: Annotated[int, Field(ge=1, le=100)] = 1
-
-    @field_validator("phone_numbers")
-    @classmethod
-    def _once_each(cls, numbers: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if numbers is not None and len(set(numbers)) < len(numbers):
-            raise ValueError("a phone number appears twice")
-        return numbers
 
 
 class AppConfig(Spec):
@@ -145,8 +150,8 @@ class AppConfig(Spec):
 class CampaignSpec(Spec):
     """The body of `POST /api/campaigns`, and the `spec` column of a campaign and of its revisions."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    description: Annotated[str, Field(max_length=150)] | None = None
+    name: CampaignName
+    description: Description | None = None
     channel: Annotated[Channel, Field(strict=False)] = Channel.VOICE
     app_config: AppConfig
     start_timestamp: Instant | None = None
@@ -155,28 +160,24 @@ class CampaignSpec(Spec):
     end_when_exhausted: bool = False
     webhook: Webhook | None = None
 
-    @field_validator("start_timestamp", "end_timestamp")
-    @classmethod
-    def _utc(cls, instant: datetime | None) -> datetime | None:
-        return instant and instant.astimezone(UTC)
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        refuse("CampaignSpec", [*_missing(self), *_misfitting(self)])
-        return self
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (_without_text(self), _without_agent(self), _ill_timed(self))
 
 
-def _missing(spec: CampaignSpec) -> Iterator[tuple[Location, str]]:
+def _without_text(spec: CampaignSpec) -> Iterator[Problem]:
     if spec.channel is Channel.SMS and spec.app_config.message is None:
         yield ("app_config", "message"), "an sms campaign needs the text that is sent"
+
+
+def _without_agent(spec: CampaignSpec) -> Iterator[Problem]:
     if spec.channel is Channel.VOICE and spec.app_config.app_id is None:
         yield ("app_config", "app_id"), "a voice campaign needs the agent that talks"
-    if spec.start_timestamp is not None and spec.end_timestamp is None:
-        yield ("end_timestamp",), "is required with start_timestamp"
 
 
-def _misfitting(spec: CampaignSpec) -> Iterator[tuple[Location, str]]:
+def _ill_timed(spec: CampaignSpec) -> Iterator[Problem]:
     start, end = spec.start_timestamp, spec.end_timestamp
+    if start is not None and end is None:
+        yield ("end_timestamp",), "is required with start_timestamp"
     if start is not None and end is not None and not LEAST_LENGTH <= end - start <= LONGEST_LENGTH:
         bounds = f"at least {LEAST_LENGTH.seconds} s and at most {LONGEST_LENGTH.days} days"
         found = f"{(end - start).total_seconds():.0f} s after it"

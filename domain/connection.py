@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from domain.attempt import Trouble
-from domain.campaign import Channel, PhoneNumber, Rate
+from domain.campaign import Channel, PhoneNumbers, Rate
 from domain.public_url import Url
 from domain.spec import Spec
 
@@ -19,23 +19,28 @@ STARTS_JUDGED = 100
 SERVER_ERRORS_TO_COOL = 50
 
 
+ConnectionName = Annotated[str, Field(min_length=1, max_length=200)]
+Secret = Annotated[str, Field(min_length=16, max_length=500)]
+Concurrency = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
 class HttpSettings(Spec):
     """Where the `http` connection sends attempts, and the secret both sides sign with (never returned)."""
 
     url: Url
-    secret: Annotated[str, Field(min_length=16, max_length=500)]
+    secret: Secret
 
 
 class ConnectionSpec(Spec):
     """The body of `POST /api/connections`."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: ConnectionName
     kind: Literal["http"] = "http"
     channel: Annotated[Channel, Field(strict=False)] = Channel.VOICE
     settings: HttpSettings
-    phone_numbers: Annotated[tuple[PhoneNumber, ...], Field(min_length=1, max_length=1000, strict=False)]
+    phone_numbers: PhoneNumbers
     max_attempts_per_second: Rate | None = None
-    max_concurrent_attempts: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    max_concurrent_attempts: Concurrency | None = None
 
 
 @dataclass(frozen=True, slots=True)

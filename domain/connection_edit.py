@@ -1,49 +1,45 @@
 """What an edit makes of a connection. Its secret is never shown, so an edit that leaves it out keeps it."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator
 
-from pydantic import Field, ValidationError
-
-from domain.connection import ConnectionSpec
+from domain.campaign import PhoneNumbers, Rate
+from domain.connection import Concurrency, ConnectionName, ConnectionSpec, HttpSettings, Secret
 from domain.errors import Detail
-from domain.public_url import url_problem
-from domain.spec import Spec
-from domain.validation import invalid
+from domain.public_url import Url, url_problem
+from domain.spec import Problem, Spec, overlaid, taken_away
 
 
 class SettingsEdit(Spec):
-    url: str | None = None
-    secret: str | None = None
+    url: Url | None = None
+    secret: Secret | None = None
+
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (taken_away(self, HttpSettings),)
 
 
 class ConnectionEdit(Spec):
     """The body of `PATCH /api/connections/{id}`: fields that are absent stay."""
 
-    name: str | None = None
+    name: ConnectionName | None = None
     settings: SettingsEdit | None = None
-    phone_numbers: Annotated[tuple[str, ...], Field(strict=False)] | None = None
-    max_attempts_per_second: float | None = None
-    max_concurrent_attempts: int | None = None
+    phone_numbers: PhoneNumbers | None = None
+    max_attempts_per_second: Rate | None = None
+    max_concurrent_attempts: Concurrency | None = None
+
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (taken_away(self, ConnectionSpec),)
 
 
 def edited(spec: ConnectionSpec, edit: ConnectionEdit) -> ConnectionSpec:
-    """The connection after an edit, judged as a whole again; InvalidError for what may not be."""
-    changes: dict[str, Any] = edit.model_dump(exclude_unset=True)
-    before = spec.model_dump(mode="json")
-    if isinstance(changes.get("settings"), Mapping):
-        changes["settings"] = before["settings"] | changes["settings"]
-    try:
-        return ConnectionSpec.model_validate(before | changes)
-    except ValidationError as error:
-        raise invalid(error, changes) from None
+    """The connection after an edit."""
+    after = overlaid(spec, edit)
+    if edit.settings is None:
+        return after
+    return after.model_copy(update={"settings": overlaid(spec.settings, edit.settings)})
 
 
-def connection_problems(spec: ConnectionSpec, *, private_allowed: bool) -> tuple[Detail, ...]:
-    """What is wrong with a connection that is well formed."""
-    problems = []
-    if not private_allowed and (problem := url_problem(spec.settings.url)):
-        problems.append(Detail("settings.url", problem))
-    if len(set(spec.phone_numbers)) < len(spec.phone_numbers):
-        problems.append(Detail("phone_numbers", "a phone number appears twice"))
-    return tuple(problems)
+def connection_problems(edit: ConnectionSpec | ConnectionEdit, *, private_allowed: bool) -> Iterator[Detail]:
+    """What is wrong with a connection that is created, or edited, as far as it is sound."""
+    url = edit.settings and edit.settings.url
+    if url and not private_allowed and (problem := url_problem(url)):
+        yield Detail("settings.url", problem)

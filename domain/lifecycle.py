@@ -1,9 +1,8 @@
 """Where an action leads a campaign at an instant, and what an edit may change."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-
-from pydantic import ValidationError
 
 from domain.allowed_schedule import AllowedSchedule
 from domain.campaign import (
@@ -13,7 +12,9 @@ from domain.campaign import (
     TRANSITIONS,
     Action,
     AppConfig,
+    CampaignName,
     CampaignSpec,
+    Description,
     Instant,
     Rate,
     Status,
@@ -21,8 +22,8 @@ from domain.campaign import (
     next_status,
 )
 from domain.errors import ConflictError, Detail, StaleError
-from domain.spec import Spec
-from domain.validation import invalid, refused
+from domain.spec import Problem, Spec, overlaid, taken_away, told_of
+from domain.validation import rule_problems
 from domain.webhook import Webhook
 
 THE_AGENT = ("app_id", "app_type", "app_version")
@@ -41,13 +42,16 @@ class Standing:
 class CampaignEdit(Spec):
     """The body of `PATCH /api/campaigns/{id}`: fields that are absent stay, `app_config` is replaced whole."""
 
-    name: str | None = None
-    description: str | None = None
+    name: CampaignName | None = None
+    description: Description | None = None
     app_config: AppConfig | None = None
     end_timestamp: Instant | None = None
     allowed_schedule: AllowedSchedule | None = None
     end_when_exhausted: bool | None = None
     webhook: Webhook | None = None
+
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (taken_away(self, CampaignSpec),)
 
 
 def after_action(action: Action, standing: Standing, now: datetime) -> Status:
@@ -99,7 +103,7 @@ def check_epoch(expected: frozenset[int] | None, epoch: int) -> None:
 
 def check_editable(status: Status) -> None:
     if status not in EDITABLE:
-        way_out = "pause it first" if status is Status.ACTIVE else ""
+        way_out = "pause it first" if status is Status.ACTIVE else "that is final: make a new campaign"
         raise ConflictError(f"a campaign that is {status} cannot be edited, only {_listed(EDITABLE)} ones", way_out)
 
 
@@ -109,14 +113,19 @@ def check_not_final(status: Status, what: str) -> None:
 
 
 def edited(spec: CampaignSpec, edit: CampaignEdit) -> CampaignSpec:
-    """The campaign after an edit, judged as a whole again; InvalidError for what may not be."""
-    changes = {name: getattr(edit, name) for name in edit.model_fields_set}
-    if edit.app_config is not None:
-        changes["app_config"] = _same_agent(spec.app_config, edit.app_config)
-    try:
-        return CampaignSpec.model_validate({**dict(spec), **changes})
-    except ValidationError as error:
-        raise invalid(error, changes) from None
+    """The campaign after an edit, with the agent it was created with; `edit_problems` judges it."""
+    after = overlaid(spec, edit)
+    if "app_config" in edit.model_fields_set and (app_config := after.__dict__.get("app_config")):
+        agent = {name: getattr(spec.app_config, name) for name in THE_AGENT}
+        return after.model_copy(update={"app_config": app_config.model_copy(update=agent)})
+    return after
+
+
+def edit_problems(before: CampaignSpec, edit: CampaignEdit, after: CampaignSpec, now: datetime) -> Iterator[Detail]:
+    """What is wrong with an edit as a whole, of which only a part need be sound."""
+    yield from told_of(_another_agent(before, edit), rule_problems(after))
+    if "end_timestamp" in edit.model_fields_set:
+        yield from past_end_problems(after, now)
 
 
 def with_rate(spec: CampaignSpec, rate: Rate) -> CampaignSpec:
@@ -124,30 +133,27 @@ def with_rate(spec: CampaignSpec, rate: Rate) -> CampaignSpec:
     return spec.model_copy(update={"app_config": paced})
 
 
-def timing_problems(spec: CampaignSpec, now: datetime) -> tuple[Detail, ...]:
+def timing_problems(spec: CampaignSpec, now: datetime) -> Iterator[Detail]:
     """What is wrong with the dates of a campaign that is created now."""
     if spec.start_timestamp is None:
-        return past_end_problems(spec, now)
-    problem = lead_problem(spec.start_timestamp, now)
-    return (Detail("start_timestamp", problem),) if problem else ()
+        yield from past_end_problems(spec, now)
+    elif problem := lead_problem(spec.start_timestamp, now):
+        yield Detail("start_timestamp", problem)
 
 
-def past_end_problems(spec: CampaignSpec, now: datetime) -> tuple[Detail, ...]:
-    if spec.end_timestamp is None or spec.end_timestamp > now:
-        return ()
-    return (Detail("end_timestamp", f"must be in the future; it is {spec.end_timestamp.isoformat()}"),)
+def past_end_problems(spec: CampaignSpec, now: datetime) -> Iterator[Detail]:
+    if spec.end_timestamp is not None and spec.end_timestamp <= now:
+        yield Detail("end_timestamp", f"must be in the future; it is {spec.end_timestamp.isoformat()}")
 
 
-def _same_agent(before: AppConfig, after: AppConfig) -> AppConfig:
-    """The new configuration with the agent it was created with; naming another is refused."""
-    problems = tuple(
-        Detail(f"app_config.{name}", f"cannot change after creation; it is {getattr(before, name)!r}")
-        for name in THE_AGENT
-        if name in after.model_fields_set and getattr(after, name) != getattr(before, name)
-    )
-    if problems:
-        raise refused(problems)
-    return after.model_copy(update={name: getattr(before, name) for name in THE_AGENT})
+def _another_agent(before: CampaignSpec, edit: CampaignEdit) -> Iterator[Detail]:
+    """Leaving the agent out keeps it; naming another is refused."""
+    if edit.app_config is None:
+        return
+    for name in THE_AGENT:
+        kept = getattr(before.app_config, name)
+        if name in edit.app_config.model_fields_set and edit.app_config.__dict__.get(name, kept) != kept:
+            yield Detail(f"app_config.{name}", f"cannot change after creation; it is {kept!r}")
 
 
 def _listed(statuses: frozenset[Status]) -> str:

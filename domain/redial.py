@@ -5,22 +5,21 @@ not be called, or still has attempts of its own to come, is chosen too and rejec
 without a reason.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import orjson
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field
 
 from domain.allowed_schedule import AllowedSchedule
-from domain.campaign import AppConfig, CampaignSpec, Status
+from domain.campaign import AppConfig, CampaignName, CampaignSpec, Description, Status
 from domain.cohort_row import OPTED_OUT, STOPPED, Draft, Rejection
 from domain.contact import ContactState
 from domain.outcome import Outcome
 from domain.shown import shown_state
-from domain.spec import Spec
+from domain.spec import Problem, Spec, overlaid, taken_away
 from domain.template import MISSING_VARIABLE, lacking
-from domain.validation import invalid
 
 STILL_OPEN = "still_open"
 LONGEST_NAME = 200
@@ -42,11 +41,14 @@ _REFUSED: dict[ContactState, str] = {
 class CampaignCopy(Spec):
     """The body of `POST …/duplicate`: what the copy has of its own. All else but the dates is the original's."""
 
-    name: str | None = None
-    description: str | None = None
+    name: CampaignName | None = None
+    description: Description | None = None
     app_config: AppConfig | None = None
     allowed_schedule: AllowedSchedule | None = None
     end_when_exhausted: bool | None = None
+
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (taken_away(self, CampaignSpec),)
 
 
 class Redial(CampaignCopy):
@@ -55,11 +57,13 @@ class Redial(CampaignCopy):
     outcomes: Annotated[tuple[RedialledOutcome, ...], Field(max_length=8, strict=False)] = ()
     states: Annotated[tuple[RedialledState, ...], Field(max_length=4, strict=False)] = ()
 
-    @model_validator(mode="after")
-    def _somebody(self) -> Self:
-        if not self.outcomes and not self.states:
-            raise ValueError("say whom to call again: give outcomes, states or both")
-        return self
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (*super().rules(), _nobody(self))
+
+
+def _nobody(redial: Redial) -> Iterator[Problem]:
+    if not redial.outcomes and not redial.states:
+        yield (), "say whom to call again: give outcomes, states or both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +106,10 @@ class Found:
 
 
 def copied(spec: CampaignSpec, copy: CampaignCopy, ending: str) -> CampaignSpec:
-    """The spec of a copy: a draft, because it has no dates. InvalidError when what is its own does not fit."""
-    own = {name: getattr(copy, name) for name in CampaignCopy.model_fields if name in copy.model_fields_set}
-    fresh = {"name": f"{spec.name[: LONGEST_NAME - len(ending)]}{ending}"}
-    try:
-        return CampaignSpec.model_validate(
-            {**dict(spec), "start_timestamp": None, "end_timestamp": None, **fresh, **own}
-        )
-    except ValidationError as error:
-        raise invalid(error, own) from None
+    """The spec of a copy, not judged yet: a draft, because it has no dates."""
+    fresh = {"start_timestamp": None, "end_timestamp": None}
+    name = f"{spec.name[: LONGEST_NAME - len(ending)]}{ending}"
+    return overlaid(spec.model_copy(update=fresh | {"name": name}), copy)
 
 
 def chosen(

@@ -1,14 +1,14 @@
 """The retry policy: what a person writes, and what it decides about a contact whose attempt has ended."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from domain.outcome import Outcome
-from domain.spec import Location, Spec, refuse
+from domain.spec import Location, Problem, Spec
 
 Retries = Annotated[int, Field(ge=0, le=20)]
 Minutes = Annotated[int, Field(ge=5, le=525_600)]
@@ -26,11 +26,12 @@ class Condition(Spec):
 class ShortDuration(Condition):
     threshold_seconds: Annotated[int, Field(ge=1, le=1200)] | None = None
 
-    @model_validator(mode="after")
-    def _threshold_when_enabled(self) -> Self:
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (self._without_threshold(),)
+
+    def _without_threshold(self) -> Iterator[Problem]:
         if self.enabled and self.threshold_seconds is None:
-            refuse("ShortDuration", [(("threshold_seconds",), "is required when enabled: 1 to 1200 seconds")])
-        return self
+            yield ("threshold_seconds",), "is required when enabled: 1 to 1200 seconds"
 
 
 class RetryOn(Spec):
@@ -53,10 +54,12 @@ class RetryConfig(Spec):
     retry_interval_minutes: Intervals | None = None
     retry_on: RetryOn = RetryOn()
 
-    @model_validator(mode="after")
-    def _intervals_fit(self) -> Self:
-        refuse("RetryConfig", _problems(self))
-        return self
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        yield _without_interval(self)
+        yield _too_many_for_all(self)
+        for outcome in RetryOn.model_fields:
+            yield _above_all(outcome, self)
+            yield _too_many_of_its_own(outcome, self)
 
     @property
     def threshold_seconds(self) -> int | None:
@@ -65,20 +68,33 @@ class RetryConfig(Spec):
         return short.threshold_seconds if short.enabled else None
 
 
-def _problems(config: RetryConfig) -> Iterator[tuple[Location, str]]:
+def _without_interval(config: RetryConfig) -> Iterator[Problem]:
     if config.max_retries and config.retry_interval_minutes is None:
         yield ("retry_interval_minutes",), "is required when max_retries is above 0"
+
+
+def _too_many_for_all(config: RetryConfig) -> Iterator[Problem]:
     yield from _too_many(("retry_interval_minutes",), config.retry_interval_minutes, config.max_retries)
-    for outcome in RetryOn.model_fields:
-        condition: Condition = getattr(config.retry_on, outcome)
-        own, place = condition.max_retries, ("retry_on", outcome)
-        if own is not None and own > config.max_retries:
-            yield (*place, "max_retries"), f"{own} is above the max_retries of all, {config.max_retries}"
-        limit = config.max_retries if own is None else own
-        yield from _too_many((*place, "retry_interval_minutes"), condition.retry_interval_minutes, limit)
 
 
-def _too_many(place: Location, intervals: "Intervals | None", retries: int) -> Iterator[tuple[Location, str]]:
+def _above_all(outcome: str, config: RetryConfig) -> Iterator[Problem]:
+    own = _condition(config, outcome).max_retries
+    if own is not None and own > config.max_retries:
+        yield ("retry_on", outcome, "max_retries"), f"{own} is above the max_retries of all, {config.max_retries}"
+
+
+def _too_many_of_its_own(outcome: str, config: RetryConfig) -> Iterator[Problem]:
+    condition = _condition(config, outcome)
+    limit = config.max_retries if condition.max_retries is None else condition.max_retries
+    yield from _too_many(("retry_on", outcome, "retry_interval_minutes"), condition.retry_interval_minutes, limit)
+
+
+def _condition(config: RetryConfig, outcome: str) -> Condition:
+    condition: Condition = getattr(config.retry_on, outcome)
+    return condition
+
+
+def _too_many(place: Location, intervals: "Intervals | None", retries: int) -> Iterator[Problem]:
     if isinstance(intervals, tuple) and len(intervals) > retries:
         yield place, f"has {len(intervals)} elements for {retries} retries; give at most one for each"
 

@@ -49,32 +49,41 @@ RULE_PACKS: dict[str, RulePack] = {
     for pack in (
         RulePack(
             "us-tcpa",
-            "47 CFR 64.1200(c)(1): no telephone solicitation before 8 a.m. or after 9 p.m.",
+            "47 CFR 64.1200(c)(1): no telephone solicitation to a residential subscriber before 8 a.m. or after 9 p.m. "
+            "local time at the called party's location",
             ((_MONDAY, _SUNDAY, "08:00", "21:00"),),
         ),
         RulePack(
             "us-debt-collection",
-            "12 CFR 1006.6(b)(1) and 1006.14(b)(2) (Regulation F): 8 a.m. to 9 p.m., seven calls in seven days",
+            "12 CFR 1006.6(b)(1) and 1006.14(b)(2) (Regulation F): before 8 a.m. and after 9 p.m. at the consumer's "
+            "location is inconvenient; at most seven calls within seven consecutive days are presumed to comply",
             ((_MONDAY, _SUNDAY, "08:00", "21:00"),),
             (AttemptCap(count=7, hours=_A_WEEK),),
-            "the seven days without a call after a conversation are not known to the pack",
+            "the rule counts the calls about each debt, the pack all calls to a number; the seven days without a call "
+            "after a conversation are not known to the pack",
         ),
         RulePack(
             "us-florida",
-            "Fla. Stat. 501.616(6): 8 a.m. to 8 p.m., three calls in 24 hours",
+            "Fla. Stat. 501.616(6)(a) and (b): 8 a.m. to 8 p.m. in the called person's time zone, three calls on one "
+            "subject in 24 hours",
             ((_MONDAY, _SUNDAY, "08:00", "20:00"),),
             (AttemptCap(count=3, hours=_A_DAY),),
+            "the rule counts the calls on one subject, the pack all calls to a number",
         ),
         RulePack(
             "us-oklahoma",
-            "Oklahoma Telephone Solicitation Act of 2022 (15 O.S. 775C): 8 a.m. to 8 p.m., three calls in 24 hours",
+            "Oklahoma Telephone Solicitation Act of 2022 (HB 3168, 15 O.S. 775C.1 and following): 8 a.m. to 8 p.m., "
+            "three calls in 24 hours",
             ((_MONDAY, _SUNDAY, "08:00", "20:00"),),
             (AttemptCap(count=3, hours=_A_DAY),),
         ),
         RulePack(
             "ca-crtc",
-            "CRTC Unsolicited Telecommunications Rules, Part III: weekdays 9:00 to 21:30, weekends 10:00 to 18:00",
+            "CRTC Unsolicited Telecommunications Rules, Part III (Telemarketing Rules): weekdays 9:00 to 21:30, "
+            "weekends 10:00 to 18:00, by the clock of the person called",
             ((_MONDAY, _FRIDAY, "09:00", "21:30"), (_SATURDAY, _SUNDAY, "10:00", "18:00")),
+            (),
+            "stricter hours of a province are not known to the pack",
         ),
         RulePack(
             "fr-demarchage",
@@ -87,7 +96,7 @@ RULE_PACKS: dict[str, RulePack] = {
         RulePack(
             "au-telemarketing",
             "Telecommunications (Telemarketing and Research Calls) Industry Standard 2017: 9:00 to 20:00 on weekdays, "
-            "9:00 to 17:00 on Saturdays",
+            "9:00 to 17:00 on Saturdays, no telemarketing call on Sundays and national public holidays",
             ((_MONDAY, _FRIDAY, "09:00", "20:00"), (_SATURDAY, _SATURDAY, "09:00", "17:00")),
             (),
             _NO_HOLIDAYS,

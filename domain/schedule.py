@@ -4,27 +4,17 @@ A naive `scheduled_at` is wall time in the schedule's zone; an explicit offset w
 """
 
 import datetime as dt
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ModelWrapValidatorHandler,
-    StringConstraints,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from domain.allowed_schedule import ZoneName
 from domain.campaign import Instant
-from domain.spec import Spec
+from domain.spec import Problem, Spec
 
 _YEARS = range(2000, 9000)
 _DATE_LENGTH = len("2026-05-20")
@@ -86,35 +76,14 @@ class RecurringConfig(Spec):
 
     frequency: Annotated[Frequency, Field(strict=False)]
     interval: Annotated[int, Field(ge=1, le=1000)] = 1
-    days_of_week: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=7)], ...] | None, Field(strict=False, validate_default=True)
-    ] = None
-    day_of_month: Annotated[Annotated[int, Field(ge=1, le=31)] | None, Field(validate_default=True)] = None
+    days_of_week: Annotated[tuple[Annotated[int, Field(ge=1, le=7)], ...], Field(strict=False)] | None = None
+    day_of_month: Annotated[int, Field(ge=1, le=31)] | None = None
     time: TimeOfDay
     time_zone: ZoneName | None = None
     end_date: LastDay | None = None
 
-    @field_validator("days_of_week")
-    @classmethod
-    def _of_a_week(cls, days: tuple[int, ...] | None, info: ValidationInfo) -> tuple[int, ...] | None:
-        frequency = info.data.get("frequency")
-        if frequency is Frequency.WEEKLY and not days:
-            raise ValueError("is required for weekly: 1 to 7, Monday = 1")
-        if frequency not in {None, Frequency.WEEKLY} and days is not None:
-            raise ValueError(f"is for weekly; leave it out for {frequency}")
-        if days and len(set(days)) < len(days):
-            raise ValueError("names a day twice")
-        return days
-
-    @field_validator("day_of_month")
-    @classmethod
-    def _of_a_month(cls, day: int | None, info: ValidationInfo) -> int | None:
-        frequency = info.data.get("frequency")
-        if frequency is Frequency.MONTHLY and day is None:
-            raise ValueError("is required for monthly: 1 to 31, in a shorter month its last day")
-        if frequency not in {None, Frequency.MONTHLY} and day is not None:
-            raise ValueError(f"is for monthly; leave it out for {frequency}")
-        return day
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (_not_its_days(self), _not_its_day(self), _days_twice(self))
 
     @property
     def wall_time(self) -> dt.time:
@@ -125,45 +94,12 @@ class Schedule(Spec):
     """The body of `POST /api/campaigns/{id}/schedule`. Without any zone it is UTC."""
 
     schedule_type: Annotated[ScheduleType, Field(strict=False)]
-    scheduled_at: Annotated[Moment | None, Field(validate_default=True)] = None
+    scheduled_at: Moment | None = None
     timezone: ZoneName | None = None
-    recurring_config: Annotated[RecurringConfig | None, Field(validate_default=True)] = None
+    recurring_config: RecurringConfig | None = None
 
-    @field_validator("scheduled_at")
-    @classmethod
-    def _when(cls, at: datetime | None, info: ValidationInfo) -> datetime | None:
-        kind = info.data.get("schedule_type")
-        if kind is ScheduleType.SCHEDULED and at is None:
-            raise ValueError("is required for scheduled")
-        if kind is ScheduleType.IMMEDIATE and at is not None:
-            raise ValueError("is not for immediate, which starts when start is called; leave it out")
-        return at
-
-    @field_validator("recurring_config")
-    @classmethod
-    def _how_often(cls, config: RecurringConfig | None, info: ValidationInfo) -> RecurringConfig | None:
-        kind = info.data.get("schedule_type")
-        if kind is ScheduleType.RECURRING and config is None:
-            raise ValueError("is required for recurring")
-        if kind not in {None, ScheduleType.RECURRING} and config is not None:
-            raise ValueError(f"is for recurring; leave it out for {kind}")
-        return config
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _one_zone(cls, body: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Told beside whatever else is wrong, which a validator that runs after the fields could not."""
-        conflict = _two_zones(body)
-        try:
-            made = handler(body)
-        except ValidationError as error:
-            if conflict is None:
-                raise
-            found = [_repeated(one) for one in error.errors(include_url=False)]
-            raise ValidationError.from_exception_data(cls.__name__, [*found, conflict]) from None
-        if conflict is not None:
-            raise ValidationError.from_exception_data(cls.__name__, [conflict])
-        return made
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (_not_its_moment(self), _not_its_config(self), _two_zones(self))
 
     @property
     def zone(self) -> str:
@@ -209,20 +145,45 @@ def on_the_wall(wall: datetime, zone: str) -> datetime:
     return wall.replace(tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC)
 
 
-def _two_zones(body: object) -> InitErrorDetails | None:
-    """Both zones are given, and they differ."""
-    config = body.get("recurring_config") if isinstance(body, dict) else None
-    if not isinstance(body, dict) or not isinstance(config, dict):
-        return None
-    outer, inner = body.get("timezone"), config.get("time_zone")
-    if outer is None or inner is None or outer == inner:
-        return None
-    told = PydanticCustomError("two_zones", "differs from timezone; give one of them, or the same twice")
-    return InitErrorDetails(type=told, loc=("recurring_config", "time_zone"), input=None)
+def _not_its_days(config: RecurringConfig) -> Iterator[Problem]:
+    is_weekly = config.frequency is Frequency.WEEKLY
+    if is_weekly and not config.days_of_week:
+        yield ("days_of_week",), "is required for weekly: 1 to 7, Monday = 1"
+    if not is_weekly and config.days_of_week is not None:
+        yield ("days_of_week",), f"is for weekly; leave it out for {config.frequency}"
 
 
-def _repeated(error: Any) -> InitErrorDetails:
-    context = {name: value for name, value in error.get("ctx", {}).items() if name != "error"}
-    message: Any = error["msg"]  # typed as a literal, to be filled from the context; it is filled already
-    kind = PydanticCustomError(error["type"], message, context)
-    return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"])
+def _days_twice(config: RecurringConfig) -> Iterator[Problem]:
+    days = config.days_of_week or ()
+    if len(set(days)) < len(days):
+        yield ("days_of_week",), "names a day twice"
+
+
+def _not_its_day(config: RecurringConfig) -> Iterator[Problem]:
+    is_monthly = config.frequency is Frequency.MONTHLY
+    if is_monthly and config.day_of_month is None:
+        yield ("day_of_month",), "is required for monthly: 1 to 31, in a shorter month its last day"
+    if not is_monthly and config.day_of_month is not None:
+        yield ("day_of_month",), f"is for monthly; leave it out for {config.frequency}"
+
+
+def _not_its_moment(schedule: Schedule) -> Iterator[Problem]:
+    kind, at = schedule.schedule_type, schedule.scheduled_at
+    if kind is ScheduleType.SCHEDULED and at is None:
+        yield ("scheduled_at",), "is required for scheduled"
+    if kind is ScheduleType.IMMEDIATE and at is not None:
+        yield ("scheduled_at",), "is not for immediate, which starts when start is called; leave it out"
+
+
+def _not_its_config(schedule: Schedule) -> Iterator[Problem]:
+    kind, config = schedule.schedule_type, schedule.recurring_config
+    if kind is ScheduleType.RECURRING and config is None:
+        yield ("recurring_config",), "is required for recurring"
+    if kind is not ScheduleType.RECURRING and config is not None:
+        yield ("recurring_config",), f"is for recurring; leave it out for {kind}"
+
+
+def _two_zones(schedule: Schedule) -> Iterator[Problem]:
+    inner = schedule.recurring_config and schedule.recurring_config.time_zone
+    if inner and schedule.timezone and inner != schedule.timezone:
+        yield ("recurring_config", "time_zone"), "differs from timezone; give one of them, or the same twice"

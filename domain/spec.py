@@ -1,21 +1,38 @@
-"""The base of everything a person writes: one frozen definition for the API body, the JSON column and the engine."""
+"""The base of everything a person writes: one frozen definition for the API body, the JSON column and the engine.
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+Rules that concern several fields are told beside what is wrong with the fields themselves: they are judged on what is
+right of a body (`sound`), where a rule that asks for a field that is wrong, or not there, is left out.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
-from types import UnionType
-from typing import Any, Self, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args, get_origin
 
-from annotated_types import MaxLen
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from domain.overlong import overlong
+
 Location = tuple[str | int, ...]
+Problem = tuple[Location, str]
+Told = TypeVar("Told")
 
 UNKNOWN_KEY = "extra_forbidden"
 BROKEN_RULE = "broken_rule"
-TOO_LONG = "too_long"
-MOST_FIELDS = 1000
-MOST_SUGGESTED = 100
+MOST_FAULTS = 100
+
+
+class NotSoundError(AttributeError):
+    """A field was asked for that is wrong, or is required and not there."""
 
 
 class Spec(BaseModel):
@@ -23,70 +40,134 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        """What several fields must fulfil together: each rule yields what breaks it."""
+        return ()
+
     @model_validator(mode="wrap")
     @classmethod
-    def _suggest(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """An unknown key is told with the fields there are. What is too long is not looked into."""
-        if isinstance(value, Mapping):
-            refuse(cls.__name__, _overlong(cls, value))
+    def _judged(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Fields and rules are told at once, an unknown key with the fields there are.
+
+        What is too long is not looked into, and beside a hundred faults no others are sought.
+        """
+        told = [_broken(problem) for problem in overlong(cls, value)]
+        if told:
+            raise ValidationError.from_exception_data(cls.__name__, told)
         try:
-            return handler(value)
+            made = handler(value)
         except ValidationError as error:
-            if error.error_count() > MOST_SUGGESTED:
+            if error.error_count() > MOST_FAULTS:
                 raise
             errors = error.errors(include_url=False)
-            if not any(_is_unknown_key(one) for one in errors):
-                raise
             names = [field.alias or name for name, field in cls.model_fields.items()]
             told = [_as_told(one, names) for one in errors]
+            told += map(_broken, broken(sound(cls, value, [one["loc"] for one in errors])))
+        else:
+            told = [_broken(problem) for problem in broken(made)]
+            if not told:
+                return made
         raise ValidationError.from_exception_data(cls.__name__, told)
 
+    if not TYPE_CHECKING:  # or every misspelt attribute would pass
 
-def refuse(title: str, problems: Iterable[tuple[Location, str]]) -> None:
-    """ValidationError with every broken rule that concerns several fields, each at the field to correct."""
-    broken = [
-        InitErrorDetails(type=PydanticCustomError(BROKEN_RULE, _literal(message)), loc=location, input=None)
-        for location, message in problems
-    ]
-    if broken:
-        raise ValidationError.from_exception_data(title, broken)
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).model_fields:
+                raise NotSoundError(name)
+            return super().__getattr__(name)
 
 
-def _overlong(kind: type[BaseModel], value: Mapping[str, object]) -> Iterator[tuple[Location, str]]:
-    """Lists and objects with more elements than the model takes: to judge each of a million costs everybody else."""
-    if len(value) > MOST_FIELDS:
-        yield (), f"has {len(value):,} fields; leave out those that are unknown here"
-    for name, most in _longest(kind).items():
-        given = value.get(name)
-        if isinstance(given, list | dict) and len(given) > most:
-            yield (name,), f"has {len(given):,} elements; at most {most:,} are taken"
+S = TypeVar("S", bound=Spec)
+
+
+def broken(spec: Spec) -> list[Problem]:
+    """The broken rules of a spec, of which only a part need be sound, each at the field to correct."""
+    return told_of(*spec.rules())
+
+
+def told_of(*rules: Iterable[Told]) -> list[Told]:
+    """All that these tell; one that asks for a field that is not sound ends there."""
+    found: list[Told] = []
+    for rule in rules:
+        with suppress(NotSoundError):
+            found.extend(rule)
+    return found
+
+
+def sound(kind: type[S], value: object, wrong: Collection[Location]) -> S:
+    """What is right of a body, with what is wrong left out (asking for it raises NotSoundError); absent is default."""
+    given: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+    wrong = wrong if len(wrong) <= MOST_FAULTS else [()]
+    made = cast("S", kind.model_construct())
+    for name, field in kind.model_fields.items():
+        key = field.alias or name
+        places = [() if () in wrong else place[1:] for place in wrong if place[:1] in {(), (key,)}]
+        if places or key in given:
+            made.__dict__.pop(name, None)
+        if key in given:
+            made.__dict__ |= _sound_field(kind, name, given[key], places)
+            made.__pydantic_fields_set__.add(name)
+    return made
+
+
+def overlaid(base: S, edit: Spec) -> S:
+    """`base` with the fields an edit gives; those that are wrong in the edit are not sound here either."""
+    given = edit.model_fields_set & type(base).model_fields.keys()
+    after = base.model_copy(update={name: edit.__dict__[name] for name in given & edit.__dict__.keys()})
+    for name in given - edit.__dict__.keys():
+        del after.__dict__[name]
+    return after
+
+
+def taken_away(edit: Spec, whole: type[Spec]) -> Iterator[Problem]:
+    """Nulls of an edit where the whole knows no null."""
+    for name, field in whole.model_fields.items():
+        is_null = name in edit.model_fields_set and edit.__dict__.get(name, name) is None
+        if is_null and field.default is not None:
+            yield (name,), "cannot be null; leave it out to keep it"
+
+
+def _sound_field(kind: type[Spec], name: str, value: object, wrong: Collection[Location]) -> dict[str, Any]:
+    """A field as far as it is right; nothing when nothing of it is."""
+    inner = _spec_within(kind.model_fields[name])
+    if not wrong:
+        with suppress(ValidationError):
+            return {name: _adapter(kind, name).validate_python((value,))[0]}
+    within = [place for place in wrong if place]
+    if inner is None or not within:
+        return {}
+    if isinstance(value, Mapping):
+        return {name: sound(inner, value, within)}
+    return {name: _sound_elements(inner, value, within)} if isinstance(value, list | tuple) else {}
+
+
+def _sound_elements(inner: type[Spec], values: Sequence[object], wrong: Collection[Location]) -> tuple[Spec, ...]:
+    places = [[place[1:] for place in wrong if place[0] == index] for index in range(len(values))]
+    return tuple(sound(inner, value, of_it) for value, of_it in zip(values, places, strict=True))
 
 
 @cache
-def _longest(kind: type[BaseModel]) -> dict[str, int]:
-    """How many elements each field takes, where that is bounded."""
-    found = {
-        field.alias or name: [*_bounds(field.metadata), *_bounds_within(field.annotation)]
-        for name, field in kind.model_fields.items()
-    }
-    return {name: max(bounds) for name, bounds in found.items() if bounds}
+def _adapter(kind: type[Spec], name: str) -> TypeAdapter[tuple[Any]]:
+    """Within a tuple, because a model itself takes no configuration from outside."""
+    annotation: Any = kind.model_fields[name].rebuild_annotation()
+    return TypeAdapter(tuple[annotation], config=kind.model_config)
 
 
-def _bounds(metadata: Iterable[object]) -> Iterator[int]:
-    for one in metadata:
-        if isinstance(one, MaxLen):
-            yield one.max_length
-        yield from _bounds(getattr(one, "metadata", ()))
+def _spec_within(field: FieldInfo) -> type[Spec] | None:
+    """The Spec that a field, or each of its elements, is."""
+    return next(_specs(field.annotation), None)
 
 
-def _bounds_within(annotation: object) -> Iterator[int]:
-    """Those of the branches of a union; the elements of a list have bounds of their own."""
-    for branch in get_args(annotation) if _is_union(annotation) else ():
-        yield from _bounds(getattr(branch, "__metadata__", ()))
+def _specs(annotation: Any) -> Iterator[type[Spec]]:
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        yield annotation
+    for part in () if get_origin(annotation) is dict else get_args(annotation):
+        yield from _specs(part)
 
 
-def _is_union(annotation: object) -> bool:
-    return get_origin(annotation) in {Union, UnionType}
+def _broken(problem: Problem) -> InitErrorDetails:
+    location, message = problem
+    return InitErrorDetails(type=PydanticCustomError(BROKEN_RULE, _literal(message)), loc=location, input=None)
 
 
 def _is_unknown_key(error: Any) -> bool:

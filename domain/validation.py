@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from domain.errors import Detail, InvalidError
 from domain.phone import mask_in
-from domain.spec import UNKNOWN_KEY
+from domain.spec import UNKNOWN_KEY, Spec, broken, told_of
 
 WHOLE = "body"
 _LONGEST_ECHO = 60
@@ -63,6 +63,20 @@ def details(errors: Iterable[Mapping[str, Any]], body: object) -> tuple[Detail, 
     for error in [one for one in complaints if not _is_noise(one)] or deepest:
         found.setdefault(_dotted(error["loc"], body), _told(error))
     return tuple(Detail(field, message) for field, message in islice(found.items(), MOST_TOLD))
+
+
+def rule_problems(spec: Spec) -> list[Detail]:
+    """The broken rules of a spec, of which only a part need be sound."""
+    return [Detail(".".join(map(str, place)) or WHOLE, message) for place, message in broken(spec)]
+
+
+def refuse(*found: Iterable[Detail]) -> None:
+    """InvalidError with all that these tell, one detail a field, unless they tell nothing."""
+    problems: dict[str, Detail] = {}
+    for problem in told_of(*found):
+        problems.setdefault(problem.field, problem)
+    if problems:
+        raise refused(tuple(problems.values()))
 
 
 def _named(problems: tuple[Detail, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from base64 import b64decode
 from binascii import Error as NotBase64Error
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator
 
 from domain.errors import Detail
 from domain.public_url import Url, url_problem
-from domain.spec import Spec
+from domain.spec import Spec, told_of
 
 PREFIX = "whsec_"
 LEAST_KEY_BYTES, MOST_KEY_BYTES = 24, 64
@@ -74,13 +75,19 @@ def signing_key(secret: str) -> bytes:
     return key
 
 
-def webhook_problems(before: Webhook | None, after: Webhook | None, *, private_allowed: bool) -> tuple[Detail, ...]:
-    """What is wrong with a webhook that is well formed. Only one with the same URL may go on with its secret."""
+def webhook_problems(before: Webhook | None, after: Webhook | None, *, private_allowed: bool) -> list[Detail]:
+    """What is wrong with a webhook, of which only a part need be sound."""
     if after is None:
-        return ()
-    problems = []
-    if not private_allowed and (problem := url_problem(after.url)):
-        problems.append(Detail("webhook.url", problem))
+        return []
+    return told_of(_unsigned(before, after), () if private_allowed else _private(after))
+
+
+def _private(after: Webhook) -> Iterator[Detail]:
+    if problem := url_problem(after.url):
+        yield Detail("webhook.url", problem)
+
+
+def _unsigned(before: Webhook | None, after: Webhook) -> Iterator[Detail]:
+    """Only one with the same URL may go on with its secret."""
     if after.secret is None and (before is None or before.url != after.url):
-        problems.append(Detail("webhook.secret", "is required with a new url"))
-    return tuple(problems)
+        yield Detail("webhook.secret", "is required with a new url")

@@ -14,7 +14,8 @@ from domain.errors import NotFoundError
 from domain.shown import shown_state, stored_as
 from domain.waiting import Situation, Wait, waits_for
 from infra.db.campaigns import Campaign
-from infra.db.ledger import Filters, filter_values
+from infra.db.ledger import SCANNED_AT_ONCE, Filters, filter_values
+from infra.db.listing import Stretch
 
 MOST_FOUND = 100
 MOST_AHEAD = 10_000
@@ -60,9 +61,13 @@ _SHOWN = """
     WHERE k.campaign_id = :campaign_id
 """
 # In the order of (campaign_id, phone), the one index that has every contact of a campaign.
+_BEHIND = "k.phone > coalesce((SELECT phone FROM contacts WHERE id = :id AND campaign_id = :campaign_id), '')"
+_SCANNED = text(f"""
+    SELECT k.id, k.phone FROM contacts k WHERE k.campaign_id = :campaign_id AND {_BEHIND}
+    ORDER BY k.phone OFFSET :scanned LIMIT 1
+""")
 _CONTACTS = text(f"""
-    {_SHOWN}
-      AND k.phone > coalesce((SELECT phone FROM contacts WHERE id = :id AND campaign_id = :campaign_id), '')
+    {_SHOWN} AND {_BEHIND} AND (CAST(:last_phone AS text) IS NULL OR k.phone <= :last_phone)
       AND k.state = ANY(CASE WHEN k.run >= :present_run THEN CAST(:states AS text[]) ELSE CAST(:older AS text[]) END)
       AND (cardinality(CAST(:outcomes AS text[])) = 0 OR last.outcome = ANY(CAST(:outcomes AS text[])))
       AND (CAST(:cohort_id AS bigint) IS NULL OR k.cohort_id = :cohort_id)
@@ -99,8 +104,11 @@ _AHEAD = text("""
 
 async def contacts(
     connection: AsyncConnection, presence: Presence, filters: Filters, *, after: int, limit: int
-) -> list[ListedContact]:
-    """Up to `limit` contacts after the contact `after` (0: from the beginning), in the order of their numbers."""
+) -> Stretch[ListedContact, int]:
+    """Up to `limit` contacts after the contact `after` (0: from the beginning), in the order of their numbers.
+
+    Of those that one statement looks at, so that a filter that lets hardly anybody pass reads no whole campaign.
+    """
     campaign = presence.campaign
     wanted = filters.states or tuple(ContactState)
     shown_as = {
@@ -110,8 +118,15 @@ async def contacts(
         "since": filters.since,
         "id": after,
     }
-    rows = await connection.execute(_CONTACTS, filter_values(campaign.id, filters, limit) | shown_as)
-    return [_contact(row, presence) for row in rows]
+    last = await _scanned(connection, campaign.id, after) if filters != Filters() else None
+    values = filter_values(campaign.id, filters, limit) | shown_as | {"last_phone": last.phone if last else None}
+    rows = [_contact(row, presence) for row in await connection.execute(_CONTACTS, values)]
+    return Stretch(rows, rows[-1].id if len(rows) == limit else last.id if last else None)
+
+
+async def _scanned(connection: AsyncConnection, campaign_id: int, after: int) -> Row[Any] | None:
+    values = {"campaign_id": campaign_id, "id": after, "scanned": SCANNED_AT_ONCE - 1}
+    return (await connection.execute(_SCANNED, values)).one_or_none()
 
 
 async def contact(connection: AsyncConnection, presence: Presence, contact_id: int) -> ListedContact:

@@ -5,7 +5,7 @@ Pages follow an index and a cursor, so the last page costs what the first did. A
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -13,8 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import EPOCH
 from domain.contact import ContactState
+from infra.db.listing import Stretch
 
 MOST_ATTEMPTS = 1000
+SCANNED_AT_ONCE = 10_000
+BEHIND_ALL = datetime(9999, 1, 1, tzinfo=UTC), 2**63 - 1
+
+Place = tuple[datetime, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +64,15 @@ class ListedAttempt:
 _ATTEMPT_COLUMNS = """id, contact_id, cohort_id, number, run, connection_id, caller, phone, slot_at, started_at,
     answered_at, ended_at, duration_seconds, answered_by, outcome, provider_ref, provider_status, reason,
     next_attempt_at, segments"""
-_ATTEMPTS = text(f"""
-    SELECT {_ATTEMPT_COLUMNS} FROM attempts
+_BEHIND = """
+    FROM attempts
     WHERE campaign_id = :campaign_id AND slot_at >= CAST(:slot_at AS timestamptz)
       AND (slot_at, id) > (CAST(:slot_at AS timestamptz), CAST(:id AS bigint))
+"""
+_SCANNED = text(f"SELECT slot_at, id {_BEHIND} ORDER BY slot_at, id OFFSET :scanned LIMIT 1")
+_ATTEMPTS = text(f"""
+    SELECT {_ATTEMPT_COLUMNS} {_BEHIND}
+      AND (slot_at, id) <= (CAST(:last_slot_at AS timestamptz), CAST(:last_id AS bigint))
       AND (cardinality(CAST(:outcomes AS text[])) = 0 OR outcome = ANY(CAST(:outcomes AS text[])))
       AND (CAST(:is_open AS boolean) IS NULL OR (outcome IS NULL) = :is_open)
       AND (CAST(:cohort_id AS bigint) IS NULL OR cohort_id = :cohort_id)
@@ -80,14 +90,23 @@ _HISTORY = text(f"""
 
 
 async def attempts(
-    connection: AsyncConnection, campaign_id: int, filters: Filters, *, after: tuple[datetime, int], limit: int
-) -> list[ListedAttempt]:
-    """Up to `limit` attempts in (slot, id) order after the cursor."""
+    connection: AsyncConnection, campaign_id: int, filters: Filters, *, after: Place, limit: int
+) -> Stretch[ListedAttempt, Place]:
+    """Up to `limit` attempts in (slot, id) order after the cursor, of those that one statement looks at."""
     since = filters.since or EPOCH
     slot_at, attempt_id = after if after[0] >= since else (since, 0)
-    cursor = {"slot_at": slot_at, "id": attempt_id, "is_open": filters.is_open}
-    rows = await connection.execute(_ATTEMPTS, filter_values(campaign_id, filters, limit) | cursor)
-    return [ListedAttempt(*row) for row in rows]
+    cursor = {"campaign_id": campaign_id, "slot_at": slot_at, "id": attempt_id}
+    last = await _scanned(connection, cursor) if filters != Filters() else None
+    bounds = {"last_slot_at": (last or BEHIND_ALL)[0], "last_id": (last or BEHIND_ALL)[1], "is_open": filters.is_open}
+    found = await connection.execute(_ATTEMPTS, filter_values(campaign_id, filters, limit) | cursor | bounds)
+    rows = [ListedAttempt(*row) for row in found]
+    return Stretch(rows, (rows[-1].slot_at, rows[-1].id) if len(rows) == limit else last)
+
+
+async def _scanned(connection: AsyncConnection, cursor: dict[str, Any]) -> Place | None:
+    """The last attempt to look at, so that a filter that lets hardly anything pass reads no whole campaign."""
+    row = (await connection.execute(_SCANNED, cursor | {"scanned": SCANNED_AT_ONCE - 1})).one_or_none()
+    return None if row is None else (row.slot_at, row.id)
 
 
 async def history(connection: AsyncConnection, contact_id: int) -> list[ListedAttempt]:

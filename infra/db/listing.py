@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+Place = TypeVar("Place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +42,11 @@ def pattern(search: str | None) -> str | None:
         return None
     literal = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{literal}%"
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch(Generic[T, Place]):
+    """Some rows of a list that is filtered while it is read, and where reading goes on; None at the list's end."""
+
+    rows: list[T]
+    end: Place | None

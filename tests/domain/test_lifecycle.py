@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from domain.campaign import Action, CampaignSpec, Status
-from domain.errors import ConflictError, InvalidError, StaleError
-from domain.lifecycle import CampaignEdit, Standing, after_action, check_epoch, edited, first_end
+from domain.errors import ConflictError, StaleError
+from domain.lifecycle import CampaignEdit, Standing, after_action, check_epoch, edit_problems, edited, first_end
 from tests.builders import campaign_body
 
 NOW = datetime(2026, 12, 1, 9, tzinfo=UTC)
@@ -122,10 +123,9 @@ def test_an_edit_cannot_name_another_agent(change: dict[str, Any]) -> None:
     routes = {"attempts_per_second": 5, "connection_configs": [{"connection_id": 2}]}
     edit = CampaignEdit.model_validate({"app_config": routes | change})
 
-    with pytest.raises(InvalidError) as refused:
-        edited(spec(), edit)
+    problems = edit_problems(spec(), edit, edited(spec(), edit), NOW)
 
-    assert [problem.field for problem in refused.value.details] == [f"app_config.{next(iter(change))}"]
+    assert [problem.field for problem in problems] == [f"app_config.{next(iter(change))}"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_an_edit_cannot_name_another_agent(change: dict[str, Any]) -> None:
     ],
 )
 def test_an_edit_is_judged_by_the_rules_of_creation(change: dict[str, Any], field: str) -> None:
-    with pytest.raises(InvalidError) as refused:
-        edited(spec(), CampaignEdit.model_validate(change))
+    with pytest.raises(ValidationError) as refused:
+        CampaignEdit.model_validate(change)
 
-    assert [problem.field for problem in refused.value.details] == [field]
+    assert [one["loc"] for one in refused.value.errors()] == [(field,)]

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from domain.campaign import CampaignSpec, Status
 from domain.cohort_row import Draft, Rejection
 from domain.contact import ContactState
-from domain.errors import InvalidError
 from domain.outcome import Outcome
 from domain.redial import CampaignCopy, Choice, Found, Redial, chosen, copied
+from domain.validation import rule_problems
 from tests.builders import campaign_body, phone
 
 DONE = Found(7, phone(0), "u-7", "Europe/Paris", '{"first_name":"Ann"}', ContactState.DONE, 1, Outcome.BUSY)
@@ -111,7 +111,8 @@ def test_what_is_given_is_the_copys_own_whatever_else_the_body_asks() -> None:
 
 
 def test_what_is_given_is_judged_by_the_rules_of_a_campaign() -> None:
-    with pytest.raises(InvalidError) as refusal:
-        copied(spec(), CampaignCopy(name="", description="x" * 151), " (copy)")
+    config = campaign_body([1], app_id=None)["app_config"]
 
-    assert [detail.field for detail in refusal.value.details] == ["name", "description"]
+    copy = copied(spec(), CampaignCopy.model_validate({"app_config": config}), " (copy)")
+
+    assert [problem.field for problem in rule_problems(copy)] == ["app_config.app_id"]

@@ -89,4 +89,4 @@ def test_what_is_wrong_with_a_webhook(before: Webhook | None, after: Webhook | N
 
 
 def test_private_addresses_are_allowed_by_a_setting() -> None:
-    assert webhook_problems(None, Webhook(url="http://10.0.0.1/x", secret=TEXT), private_allowed=True) == ()
+    assert webhook_problems(None, Webhook(url="http://10.0.0.1/x", secret=TEXT), private_allowed=True) == []

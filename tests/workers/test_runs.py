@@ -3,14 +3,16 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import orjson
 from sqlalchemy import text
 
 from domain.audit.finding import Verdict
 from domain.campaign import Action
+from domain.webhook import Event
 from infra.db import opt_outs, rollover
 from infra.db.audit import snapshot
 from infra.settings import Settings
-from tests.builders import cohort, insert_contacts, phone, scene
+from tests.builders import cohort, insert_contacts, phone, scene, webhook
 from tests.conftest import Run
 from tests.rows import contradictions, miscounts
 from tests.workers.runtimes import with_runtime
@@ -91,6 +93,26 @@ def test_a_run_that_is_not_done_ends_at_the_next_occurrence_with_whom_it_did_not
             ("dialing", 1, 1),
             ("ready", 2, 0),
         ]
+
+    lived(run, settings, days)
+
+
+def test_a_webhook_is_told_of_whom_a_run_did_not_reach(run: Run, settings: Settings) -> None:
+    async def days(week: Week) -> None:
+        async with week.runtime.database.begin() as db:
+            await webhook(db, week.scene.campaign_id, events=[Event.CONTACT_FINISHED])
+        await week.schedule(at(0, 8))
+        await week.tick(at(0, 9))
+        await week.tell(at(0, 9, 2), "completed", await week.dial(at(0, 9, 1), week.scene.contact_ids[0]))
+        await week.tick(at(1, 9))
+        rows = await week.rows("SELECT payload FROM webhook_deliveries ORDER BY id")
+        told = [orjson.loads(row.payload)["data"] for row in rows]
+        assert [(one["contact_id"], one["run"], one["state"]) for one in told] == [
+            (1, 1, "done"),
+            (2, 1, "expired"),
+            (3, 1, "expired"),
+        ]
+        assert [tuple(row) for row in await week.rows(CONTACTS)] == [("ready", 2, 0)] * 3
 
     lived(run, settings, days)
 

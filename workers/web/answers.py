@@ -38,7 +38,7 @@ class ListAnswer(Answer, Generic[T]):
 
 
 class KeysetAnswer(Answer, Generic[T]):
-    """`next_cursor` is null on the last page."""
+    """`next_cursor` is null on the last page. One before may be short, or empty, where a filter passes hardly any."""
 
     items: list[T]
     limit: int

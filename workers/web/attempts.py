@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from domain.attempt import EPOCH, instant, microseconds
 from infra.db import campaigns, ledger
+from infra.db.ledger import ListedAttempt, Place
+from infra.db.listing import Stretch
 from workers.web import csv_answer
 from workers.web.answers import Answer, KeysetAnswer, Millis
 from workers.web.auth import GREATEST_ID
@@ -61,10 +63,9 @@ async def attempts(
         await campaigns.campaign(connection, asking.caller.organization_id, asking.campaign_id)
     wanted = replace(filtering, is_open=None if status is None else status == "open")
 
-    async def page(after: tuple[datetime, int], most: int) -> list[AttemptAnswer]:
+    async def page(after: Place, most: int) -> Stretch[ListedAttempt, Place]:
         async with asking.runtime.database.connect() as connection:
-            rows = await ledger.attempts(connection, asking.campaign_id, wanted, after=after, limit=most)
-        return [AttemptAnswer.model_validate(row) for row in rows]
+            return await ledger.attempts(connection, asking.campaign_id, wanted, after=after, limit=most)
 
     pages = Pages(AttemptAnswer, page, lambda last: (last.slot_at, last.attempt_id))
     after = _after(cursor)
@@ -73,7 +74,7 @@ async def attempts(
     return await pages.one_after(after, limit, lambda last: f"{microseconds(last[0])}-{last[1]}")
 
 
-def _after(cursor: str | None) -> tuple[datetime, int]:
+def _after(cursor: str | None) -> Place:
     if cursor is None:
         return EPOCH, 0
     at, _, attempt_id = cursor.partition("-")

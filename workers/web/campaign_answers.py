@@ -9,7 +9,7 @@ from domain.capacity import Contacts, outlook
 from domain.contact import ContactState
 from domain.runs import passed, run_ends
 from domain.waiting import Wait
-from domain.webhook import Event
+from domain.webhook import Event, Webhook
 from infra.db.campaigns import Campaign
 from infra.db.counts import Counts
 from workers.web.answers import Answer, Millis
@@ -67,10 +67,11 @@ class Progress(Answer):
 
 
 class WebhookAnswer(Answer):
-    """The secret is never shown."""
+    """The secret is never shown. `is_gone`: it answered 410 Gone and gets nothing until it is written again."""
 
     url: str
     events: tuple[Event, ...]
+    is_gone: bool
 
 
 class Whole(Sized):
@@ -108,14 +109,17 @@ def redialled(campaign: Campaign, cohort_id: int, now: datetime) -> Redialled:
     return Redialled(**_summary(campaign), capacity=_capacity(campaign, NOBODY, now), cohort_id=cohort_id)
 
 
-def whole(campaign: Campaign, counts: Counts, wait: Wait | None, now: datetime) -> Whole:
+def whole(
+    campaign: Campaign, counts: Counts, wait: Wait | None, now: datetime, *, webhook_is_gone: bool | None
+) -> Whole:
+    """`webhook_is_gone` is None without a webhook."""
     return Whole(
         **_summary(campaign),
         capacity=_capacity(campaign, contacts_of(counts), now),
         app_config=campaign.spec.app_config,
         allowed_schedule=campaign.spec.allowed_schedule,
         end_when_exhausted=campaign.spec.end_when_exhausted,
-        webhook=campaign.spec.webhook and WebhookAnswer.model_validate(campaign.spec.webhook),
+        webhook=_webhook(campaign.spec.webhook, is_gone=webhook_is_gone),
         run=campaign.run,
         started_at=campaign.started_at,
         next_run_at=next_run_at(campaign, now),
@@ -161,6 +165,12 @@ def _capacity(campaign: Campaign, contacts: Contacts, now: datetime) -> Capacity
     start = campaign.start_at or campaign.started_at or now
     end = run_ends(campaign.plan, start, campaign.end_at) or start + LONGEST_LENGTH
     return CapacityAnswer.model_validate(outlook(campaign.spec, contacts, start, end, now))
+
+
+def _webhook(webhook: Webhook | None, *, is_gone: bool | None) -> WebhookAnswer | None:
+    if webhook is None or is_gone is None:
+        return None
+    return WebhookAnswer(url=webhook.url, events=webhook.events, is_gone=is_gone)
 
 
 def _progress(counts: Counts) -> Progress:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from domain.campaign import Action, CampaignSpec, Rate
-from domain.lifecycle import CampaignEdit, check_editable, check_not_final, edited, past_end_problems, with_rate
+from domain.lifecycle import CampaignEdit, check_editable, check_not_final, edit_problems, edited, with_rate
 from domain.spec import Spec
 from infra.db import campaigns
 from infra.db.campaigns import Campaign
@@ -25,6 +25,7 @@ from workers.web.asked import Expected, Id, Now, json_only
 from workers.web.auth import Caller, TheRuntime, Writer
 from workers.web.campaign_answers import Sized, Summary, contacts_of, sized, summary
 from workers.web.campaign_routes import check
+from workers.web.judged import Judged
 
 router = APIRouter(prefix="/api/campaigns/{campaign_id:int}", tags=["campaigns"], dependencies=[Depends(json_only)])
 
@@ -63,15 +64,14 @@ Change = Annotated[Changing, Depends(changing)]
 
 
 @router.patch("", response_model=Sized, summary="Edit a campaign")
-async def edit(body: CampaignEdit, change: Change) -> Response:
+async def edit(body: Judged[CampaignEdit], change: Change) -> Response:
     async with change.begin() as (connection, locked):
         check_editable(locked.status)
-        spec = edited(locked.spec, body)
-        problems = past_end_problems(spec, change.now) if "end_timestamp" in body.model_fields_set else ()
-        if "webhook" in body.model_fields_set:
-            problems += webhook.problems(change.runtime, locked.spec.webhook, spec.webhook)
-        await check(connection, change.caller, spec, problems)
-        if "webhook" in body.model_fields_set:
+        spec = edited(locked.spec, body.spec)
+        own = edit_problems(locked.spec, body.spec, spec, change.now)
+        hook = webhook.problems(change.runtime, locked.spec.webhook, body.spec)
+        await check(connection, change.caller, spec, body.problems, own, hook)
+        if "webhook" in body.spec.model_fields_set:
             await webhook.keep(change.runtime, connection, locked.id, spec.webhook)
         return await _rewritten(connection, locked, spec, change)
 

@@ -1,21 +1,24 @@
 """`/api/campaigns/{id}/contacts`: the people of a campaign, their history, and why each is not being dialled now."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
 from domain.contact import ContactState
 from domain.errors import Detail
 from domain.phone import LONGEST_TEXT, to_e164
-from domain.spec import Spec
+from domain.spec import Problem, Spec
 from domain.validation import refused
 from domain.waiting import WaitingFor
 from infra.db import contacts as people
 from infra.db import ledger
+from infra.db.contacts import ListedContact
 from infra.db.engine import snapshot
+from infra.db.listing import Stretch
 from workers.web import csv_answer
 from workers.web.answers import Answer, KeysetAnswer, Millis
 from workers.web.asked import Id, json_only
@@ -72,11 +75,13 @@ class ContactSearch(Spec):
     phone_number: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)] | None = None
     user_identifier: Identifier | None = None
 
-    @model_validator(mode="after")
-    def _one_of_them(self) -> Self:
-        if (self.phone_number is None) == (self.user_identifier is None):
-            raise ValueError("give either phone_number or user_identifier")
-        return self
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (_not_one_of_them(self),)
+
+
+def _not_one_of_them(search: ContactSearch) -> Iterator[Problem]:
+    if (search.phone_number is None) == (search.user_identifier is None):
+        yield (), "give either phone_number or user_identifier"
 
 
 @router.get("", response_model=KeysetAnswer[ContactAnswer], responses=csv_answer.ALSO, summary="List contacts")
@@ -92,10 +97,9 @@ async def listed(
     async with asking.runtime.database.connect() as connection:
         presence = await asking.presence(connection)
 
-    async def page(after: int, most: int) -> list[ContactAnswer]:
+    async def page(after: int, most: int) -> Stretch[ListedContact, int]:
         async with asking.runtime.database.connect() as connection:
-            rows = await people.contacts(connection, presence, wanted, after=after, limit=most)
-        return [ContactAnswer.model_validate(row) for row in rows]
+            return await people.contacts(connection, presence, wanted, after=after, limit=most)
 
     pages = Pages(ContactAnswer, page, lambda last: last.contact_id)
     after = 0 if cursor is None else digits(cursor, GREATEST_ID)

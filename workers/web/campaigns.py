@@ -12,7 +12,7 @@ from domain.campaign import CampaignSpec, Status
 from domain.contact import ContactState
 from domain.lifecycle import timing_problems
 from domain.waiting import held_up
-from infra.db import campaigns
+from infra.db import campaigns, webhooks
 from infra.db.counts import campaign_with_counts
 from infra.db.engine import snapshot
 from infra.db.situation import situation
@@ -23,6 +23,7 @@ from workers.web.asked import Id, Now, Paging, json_only
 from workers.web.auth import Caller, Reader, TheRuntime, Writer
 from workers.web.campaign_answers import NOBODY, Sized, Summary, Whole, sized, summary, whole
 from workers.web.campaign_routes import check
+from workers.web.judged import Judged
 from workers.web.once import once
 
 router = APIRouter(prefix="/api/campaigns", tags=["campaigns"], dependencies=[Depends(json_only)])
@@ -31,7 +32,9 @@ SortBy = Literal["campaign_id", "name", "status", "created_at", "updated_at", "s
 
 
 @router.post("", status_code=201, response_model=Sized, summary="Create a campaign")
-async def create(request: Request, runtime: TheRuntime, body: CampaignSpec, caller: Writer, now: Now) -> Response:
+async def create(
+    request: Request, runtime: TheRuntime, body: Judged[CampaignSpec], caller: Writer, now: Now
+) -> Response:
     return await once(request, caller, now, 201, partial(_create, runtime, body, caller, now))
 
 
@@ -54,14 +57,17 @@ async def look(runtime: TheRuntime, caller: Reader, campaign_id: Id, now: Now) -
     async with snapshot(runtime.database).connect() as connection:
         campaign, counts = await campaign_with_counts(connection, caller.organization_id, campaign_id)
         stands = await situation(connection, campaign, counts.contacts[ContactState.DIALING], now)
-    return answer(whole(campaign, counts, held_up(stands, now), now), etag=campaign.epoch)
+        is_gone = await webhooks.is_gone(connection, campaign_id)
+    shown = whole(campaign, counts, held_up(stands, now), now, webhook_is_gone=is_gone)
+    return answer(shown, etag=campaign.epoch)
 
 
 async def _create(
-    runtime: Runtime, body: CampaignSpec, caller: Caller, now: datetime, connection: AsyncConnection
+    runtime: Runtime, body: Judged[CampaignSpec], caller: Caller, now: datetime, connection: AsyncConnection
 ) -> Sized:
-    problems = timing_problems(body, now) + webhook.problems(runtime, None, body.webhook)
-    await check(connection, caller, body, problems)
-    created = await campaigns.create(connection, caller.organization_id, body, caller.user, now)
-    await webhook.keep(runtime, connection, created.id, body.webhook)
+    spec = body.spec
+    own = timing_problems(spec, now), webhook.problems(runtime, None, spec)
+    await check(connection, caller, spec, body.problems, *own)
+    created = await campaigns.create(connection, caller.organization_id, spec, caller.user, now)
+    await webhook.keep(runtime, connection, created.id, spec.webhook)
     return sized(created, NOBODY, now)

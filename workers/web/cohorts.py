@@ -1,6 +1,7 @@
 """`/api/campaigns/{id}/cohorts`: lists of contacts, as an upload or as JSON. A worker reads them; this stores them."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -25,7 +26,7 @@ from workers.web import stored_file
 from workers.web.answers import Answer, ListAnswer, Millis
 from workers.web.asked import Id, Now, Paging, json_only
 from workers.web.auth import Caller, ContactsWriter, Reader, TheRuntime, runtime_of
-from workers.web.once import once
+from workers.web.once import is_repeated, once
 from workers.web.upload import FORM, Arrival, arriving, check_media_type
 
 router = APIRouter(prefix="/api/campaigns/{campaign_id:int}/cohorts", tags=["cohorts"])
@@ -73,7 +74,7 @@ class CountedCohort(CohortAnswer):
 async def upload(request: Request, runtime: TheRuntime, caller: ContactsWriter, campaign_id: Id, now: Now) -> Response:
     """202 as soon as the file is stored safely."""
     check_media_type(request)
-    cohort_id = await _place(runtime, caller, campaign_id)
+    cohort_id = await _place(request, runtime, caller, campaign_id, now)
     async with arriving(request, runtime.database, cohort_id, runtime.settings.max_upload_bytes) as (arrival, said):
         accept = partial(_accept, arrival, said, caller, campaign_id)
         answered = await once(request, caller, now, 202, accept, body=partial(_told_apart, arrival, said))
@@ -137,11 +138,15 @@ async def file(runtime: TheRuntime, caller: Reader, campaign_id: Id, cohort_id: 
     return stored_file.download(spool, f"{file_type}-{cohort_id}", _media(found, file_type))
 
 
-async def _place(runtime: Runtime, caller: Caller, campaign_id: int) -> int:
-    """A place for the file, before a long body is read in vain; accepting it judges again."""
+async def _place(request: Request, runtime: Runtime, caller: Caller, campaign_id: int, now: datetime) -> int:
+    """A place for the file, before a long body is read in vain; accepting it judges again.
+
+    An upload that is sent again gets its first answer, even when the campaign takes no more of them.
+    """
     async with runtime.database.begin() as connection:
         campaign = await campaigns.campaign(connection, caller.organization_id, campaign_id)
-        check_not_final(campaign.status, "add a cohort")
+        if not await is_repeated(request, caller, now, connection):
+            check_not_final(campaign.status, "add a cohort")
         return await uploads.begin(connection, caller.organization_id, campaign_id, caller.user)
 
 

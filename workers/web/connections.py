@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,7 +12,7 @@ from domain.attempt import microseconds
 from domain.campaign import Channel
 from domain.connection import ConnectionSpec
 from domain.connection_edit import ConnectionEdit, connection_problems, edited
-from domain.validation import refused
+from domain.validation import refuse
 from infra.connections.http import Credentials, asking
 from infra.connections.transport import Address, Transport, UnreachableError
 from infra.connections.transport import Answer as ProviderAnswer
@@ -22,9 +22,12 @@ from workers.runtime import Runtime, required
 from workers.web.answers import Answer, ListAnswer, Millis, answer
 from workers.web.asked import Id, Now, Paging, json_only
 from workers.web.auth import Caller, Reader, TheRuntime, Writer
+from workers.web.judged import Judged
 from workers.web.once import once
 
 router = APIRouter(prefix="/api/connections", tags=["connections"], dependencies=[Depends(json_only)])
+
+C = TypeVar("C", ConnectionSpec, ConnectionEdit)
 
 SortBy = Literal["connection_id", "name", "created_at", "updated_at"]
 REFUSED_CREDENTIALS = frozenset({401, 403})
@@ -67,9 +70,11 @@ class Tested(Answer):
 
 
 @router.post("", status_code=201, response_model=ConnectionAnswer, summary="Create a connection")
-async def create(request: Request, body: ConnectionSpec, runtime: TheRuntime, caller: Writer, now: Now) -> Response:
-    _check(body, runtime)
-    return await once(request, caller, now, 201, partial(_create, body, runtime, caller, now))
+async def create(
+    request: Request, body: Judged[ConnectionSpec], runtime: TheRuntime, caller: Writer, now: Now
+) -> Response:
+    spec = _checked(body, runtime)
+    return await once(request, caller, now, 201, partial(_create, spec, runtime, caller, now))
 
 
 @router.get("", summary="List connections")
@@ -89,13 +94,14 @@ async def look(runtime: TheRuntime, caller: Reader, connection_id: Id, now: Now)
 
 
 @router.patch("/{connection_id:int}", response_model=ConnectionAnswer, summary="Edit a connection")
-async def edit(runtime: TheRuntime, body: ConnectionEdit, caller: Writer, connection_id: Id, now: Now) -> Response:
+async def edit(
+    runtime: TheRuntime, body: Judged[ConnectionEdit], caller: Writer, connection_id: Id, now: Now
+) -> Response:
     """An edited connection starts afresh: no cool-down, no suspension."""
     key = _key(runtime)
     async with runtime.database.begin() as connection:
         locked = await connections.lock(connection, caller.organization_id, connection_id)
-        spec = edited(await connections.spec(connection, key, locked), body)
-        _check(spec, runtime)
+        spec = edited(await connections.spec(connection, key, locked), _checked(body, runtime))
         return answer(_shown(await connections.edit(connection, locked, spec, key, now), now))
 
 
@@ -126,9 +132,10 @@ async def _create(
     return _shown(await connections.create(connection, caller.organization_id, body, key, now), now)
 
 
-def _check(spec: ConnectionSpec, runtime: Runtime) -> None:
-    if problems := connection_problems(spec, private_allowed=runtime.settings.allow_private_urls):
-        raise refused(problems)
+def _checked(body: Judged[C], runtime: Runtime) -> C:
+    """The body itself; InvalidError with everything that is wrong with it."""
+    refuse(body.problems, connection_problems(body.spec, private_allowed=runtime.settings.allow_private_urls))
+    return body.spec
 
 
 async def _ask(runtime: Runtime, credentials: Credentials, now: datetime) -> Tested:

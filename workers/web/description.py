@@ -10,10 +10,9 @@ from typing import Any
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from workers.web import callbacks, replies
+from workers.web import callbacks, once, replies
 from workers.web.errors import ErrorAnswer, ErrorDetail
 from workers.web.examples import EXAMPLES
-from workers.web.once import HEADER, LONGEST_KEY
 
 Operation = dict[str, Any]
 
@@ -22,8 +21,8 @@ ABOUT = f"""Outbound campaigns: upload contacts, say when and how fast, and see 
 
 Every request carries `Authorization: Bearer <JWT>` with the claims `sub`, `org`, `exp` and `scope`. Every error has one
 body: `message` says what is wrong, `error` what to do, `details` lists every broken field. Ids of other organizations
-answer 404, like ids that do not exist. A POST that creates takes an `{HEADER}`: sent again with the same body within a
-day, it gets the first answer again."""
+answer 404, like ids that do not exist. A POST that creates takes an `{once.HEADER}`: sent again with the same body
+within a day, it gets the first answer again."""
 TAGS = [
     {"name": "campaigns", "description": "What is dialled, how fast, when, and what is tried again"},
     {"name": "planning", "description": "When messages may be sent, how many a day, and to whom"},
@@ -55,12 +54,6 @@ ERRORS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "429": ("TooManyRequests", "More requests a second than a user may send", RETRY_AFTER),
     "500": ("Crashed", "Something went wrong here", {}),
     "503": ("Away", "A store is away", RETRY_AFTER),
-}
-KEY = {
-    "name": HEADER,
-    "in": "header",
-    "description": "The same key and body within 24 hours get the first answer again",
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": r"^[\x20-\x7e]+$"},
 }
 
 
@@ -114,7 +107,7 @@ def _complete(path: str, method: HTTPMethod, operation: Operation) -> None:
     if operation["operationId"] in EXAMPLES:
         operation["requestBody"]["content"]["application/json"]["example"] = EXAMPLES[operation["operationId"]]
     if method is HTTPMethod.POST and "security" in operation and CREATED & responses.keys():
-        operation.setdefault("parameters", []).append(KEY)
+        operation.setdefault("parameters", []).append(once.PARAMETER)
     for status in sorted(_errors(path, method, operation)):
         responses.setdefault(status, {"$ref": f"#/components/responses/{ERRORS[status][0]}"})
 

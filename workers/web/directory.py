@@ -18,7 +18,7 @@ from workers.runtime import Runtime
 from workers.web.answers import CamelAnswer, ListAnswer, Millis
 from workers.web.asked import Id, Now, Paging, json_only
 from workers.web.auth import Caller, ContactsWriter, Reader, TheRuntime
-from workers.web.once import once
+from workers.web.once import PARAMETER, once
 
 router = APIRouter(prefix="/api/contacts", tags=["contacts"], dependencies=[Depends(json_only)])
 
@@ -54,7 +54,12 @@ async def create(request: Request, body: PersonSpec, caller: ContactsWriter, now
     return await once(request, caller, now, 201, partial(_create, phone, body, caller, now))
 
 
-@router.post("/bulk", response_model=Upserted, summary="Add people, or bring them up to date, by number")
+@router.post(
+    "/bulk",
+    response_model=Upserted,
+    summary="Add people, or bring them up to date, by number",
+    openapi_extra={"parameters": [PARAMETER]},
+)
 async def upsert(request: Request, body: People, caller: ContactsWriter, now: Now) -> Response:
     """All of them or, when one is wrong, none. What is absent or null keeps its value; history only grows."""
     texts = [one.phone_number for one in body.contacts]

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from time import monotonic
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Header, Query
 from pydantic import BaseModel
@@ -18,6 +19,7 @@ from domain.validation import refused
 from infra.db.contacts import Presence
 from infra.db.counts import campaign_with_counts
 from infra.db.ledger import Filters
+from infra.db.listing import Stretch
 from infra.db.situation import situation
 from workers.runtime import Runtime
 from workers.web import csv_answer
@@ -26,6 +28,7 @@ from workers.web.asked import Id, Now
 from workers.web.auth import GREATEST_ID, Caller, Reader, TheRuntime
 
 CSV_PAGE = 1000
+SEEK_SECONDS = 2.0
 LONGEST_CURSOR = 40
 
 OneId = Annotated[int | None, Query(ge=1, le=GREATEST_ID)]
@@ -78,20 +81,37 @@ class Pages(Generic[Row, After]):
     """Rows page by page: how to read some after a place, and which place a row is."""
 
     kind: type[Row]
-    read: Callable[[After, int], Awaitable[list[Row]]]
+    read: Callable[[After, int], Awaitable[Stretch[Any, After]]]
     place: Callable[[Row], After]
 
     async def one_after(self, after: After, limit: int, written: Callable[[After], str]) -> Response:
-        rows = await self.read(after, limit + 1)
-        more = len(rows) > limit
-        last = written(self.place(rows[limit - 1])) if more else None
-        return answer(KeysetAnswer[self.kind](items=rows[:limit], limit=limit, next_cursor=last))  # type: ignore[name-defined]
+        rows, end = await self._sought(after, limit + 1)
+        last = self.place(rows[limit - 1]) if len(rows) > limit else end
+        told = None if last is None else written(last)
+        return answer(KeysetAnswer[self.kind](items=rows[:limit], limit=limit, next_cursor=told))  # type: ignore[name-defined]
 
     async def all_after(self, after: After) -> AsyncIterator[Sequence[Row]]:
         """Every page in a statement of its own, so that a slow reader holds nothing."""
-        while rows := await self.read(after, CSV_PAGE):
-            yield rows
-            after = self.place(rows[-1])
+        place: After | None = after
+        while place is not None:
+            stretch = await self.read(place, CSV_PAGE)
+            place = stretch.end
+            if stretch.rows:
+                yield self._made(stretch)
+
+    async def _sought(self, after: After, most: int) -> tuple[list[Row], After | None]:
+        """So many rows, or those found within two seconds; and where to go on."""
+        until = monotonic() + SEEK_SECONDS
+        rows: list[Row] = []
+        place: After | None = after
+        while place is not None and len(rows) < most and (place is after or monotonic() < until):
+            stretch = await self.read(place, most - len(rows))
+            rows += self._made(stretch)
+            place = stretch.end
+        return rows, place
+
+    def _made(self, stretch: Stretch[Any, After]) -> list[Row]:
+        return [self.kind.model_validate(row) for row in stretch.rows]
 
 
 def digits(text: str, most: int) -> int:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import Any
 
 from fastapi import Request
 from pydantic import BaseModel
@@ -18,6 +19,12 @@ from workers.web.auth import Caller, runtime_of
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 255
 JSON = "application/json"
+PARAMETER: dict[str, Any] = {
+    "name": HEADER,
+    "in": "header",
+    "description": "The same key and body within 24 hours get the first answer again",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": r"^[\x20-\x7e]+$"},
+}
 
 Body = Callable[[], Awaitable[bytes]]
 Create = Callable[[AsyncConnection], Awaitable[BaseModel]]
@@ -41,6 +48,12 @@ async def once(
         answered = Answered(fingerprint, status, (await create(connection)).model_dump_json())
         await idempotency.keep(connection, caller.organization_id, key, answered, now)
     return Response(answered.answer, status, media_type=JSON)
+
+
+async def is_repeated(request: Request, caller: Caller, now: datetime, connection: AsyncConnection) -> bool:
+    """Whether an answer is kept under the request's key, so that `once` will not create anything."""
+    key = _key(request)
+    return key is not None and await idempotency.first_answer(connection, caller.organization_id, key, now) is not None
 
 
 def _key(request: Request) -> str | None:

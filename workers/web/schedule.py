@@ -124,9 +124,10 @@ async def save(body: Schedule, change: Change) -> Response:
 async def look(runtime: TheRuntime, caller: Reader, campaign_id: Id, now: Now) -> Response:
     async with runtime.database.connect() as connection:
         campaign = await campaigns.campaign(connection, caller.organization_id, campaign_id)
-    if campaign.plan is None:
+    plan = campaign.plan or _by_start(campaign)
+    if plan is None:
         raise NoScheduleError(f"campaign {campaign_id} has no schedule", "save one by POST to this path")
-    return answer(_shown(campaign, campaign.plan, now), etag=campaign.epoch)
+    return answer(_shown(campaign, plan, now), etag=campaign.epoch)
 
 
 @router.delete("/schedule", status_code=204, summary="Take the schedule away")
@@ -151,6 +152,15 @@ async def listed(
         found = await runs.runs(connection, (campaign.id, campaign.status), page, status)
     items = [RunAnswer.model_validate(one) for one in found.items]
     return ListAnswer[RunAnswer](items=items, total=found.total, offset=page.offset, limit=page.limit)
+
+
+def _by_start(campaign: Campaign) -> Plan | None:
+    """What a campaign that was created with a start is: scheduled once."""
+    start = campaign.spec.start_timestamp
+    if start is None:
+        return None
+    once = Schedule(schedule_type=ScheduleType.SCHEDULED, scheduled_at=start)
+    return Plan(schedule=once, saved_at=campaign.created_at)
 
 
 def _shown(campaign: Campaign, plan: Plan, now: datetime) -> ScheduleAnswer:

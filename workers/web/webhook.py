@@ -1,15 +1,19 @@
 """A campaign's webhook as it is written with the campaign: judged, and kept apart with its secret."""
 
+from collections.abc import Iterator
+
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.campaign import CampaignSpec
 from domain.errors import Detail
+from domain.lifecycle import CampaignEdit
 from domain.webhook import Webhook, webhook_problems
 from infra.db import webhooks
 from workers.runtime import Runtime, required
 
 
-def problems(runtime: Runtime, before: Webhook | None, after: Webhook | None) -> tuple[Detail, ...]:
-    return webhook_problems(before, after, private_allowed=runtime.settings.allow_private_urls)
+def problems(runtime: Runtime, before: Webhook | None, spec: CampaignSpec | CampaignEdit) -> Iterator[Detail]:
+    yield from webhook_problems(before, spec.webhook, private_allowed=runtime.settings.allow_private_urls)
 
 
 async def keep(runtime: Runtime, connection: AsyncConnection, campaign_id: int, webhook: Webhook | None) -> None:

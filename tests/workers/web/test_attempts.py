@@ -209,3 +209,46 @@ def test_what_a_cell_holds_comes_back_as_it_was(api: Api, ledger: Ledger) -> Non
     answer = api("GET", ledger.path("contacts"), headers={"Accept": "text/csv"})
 
     assert {row["user_identifier"] for row in csv.DictReader(io.StringIO(answer.text, newline=""))} == {odd}
+
+
+@pytest.mark.parametrize(
+    ("query", "total"),
+    [("attempts?outcome=busy", 1), ("attempts?outcome=failed", 0), ("contacts?status=done", 1), ("contacts?run=9", 0)],
+)
+def test_a_filter_that_passes_hardly_any_is_sought_in_short_statements_to_the_end(
+    api: Api, ledger: Ledger, query: str, total: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.db.ledger.SCANNED_AT_ONCE", 1)
+    monkeypatch.setattr("infra.db.contacts.SCANNED_AT_ONCE", 1)
+
+    answer = api("GET", ledger.path(query)).json()
+
+    assert (len(answer["items"]), answer["next_cursor"]) == (total, None)
+
+
+@pytest.mark.parametrize(("query", "total"), [("attempts?outcome=busy&", 1), ("contacts?status=ready&", 3)])
+def test_a_page_that_takes_too_long_ends_with_a_cursor_to_go_on(
+    api: Api, ledger: Ledger, query: str, total: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.db.ledger.SCANNED_AT_ONCE", 1)
+    monkeypatch.setattr("infra.db.contacts.SCANNED_AT_ONCE", 1)
+    monkeypatch.setattr("workers.web.keyset.SEEK_SECONDS", -1)
+    found, cursor, pages = [], "", 0
+
+    while cursor is not None and pages < 10:
+        page = api("GET", ledger.path(query) + (f"cursor={cursor}" if cursor else "")).json()
+        found += page["items"]
+        cursor, pages = page["next_cursor"], pages + 1
+
+    assert cursor is None
+    assert pages > len(found) == total
+
+
+def test_an_export_reads_on_where_a_filter_passes_hardly_any(
+    api: Api, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.db.contacts.SCANNED_AT_ONCE", 1)
+
+    export = api("GET", ledger.path("contacts?status=ready"), headers={"Accept": "text/csv"})
+
+    assert len(list(csv.reader(io.StringIO(export.text)))) == 1 + 3

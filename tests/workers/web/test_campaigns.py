@@ -93,6 +93,64 @@ def test_everything_that_is_wrong_with_connections_and_dates_is_told_at_once(api
     assert "+14155550199" not in answer.text
 
 
+def test_everything_that_is_wrong_with_a_body_is_told_at_once(api: Api) -> None:
+    """Fields, rules of several fields, unknown keys, and what only the clock and the stores know."""
+    app_config = {"attempts_per_second": 0, "retry_config": {"max_retries": 2}, "rate": 1}
+    app_config["connection_configs"] = [{"connection_id": 99, "weight": 0}, {"weight": 1}]
+    wrong = {"name": "", "colour": "red", "app_config": app_config, "start_timestamp": now(api).isoformat()}
+    wrong["webhook"] = {"url": "https://203.0.113.9/x", "events": ["all"]}
+
+    answer = api("POST", "/api/campaigns", json=wrong)
+
+    assert answer.status_code == 400
+    assert fields(answer) == {
+        "name",
+        "colour",
+        "app_config.attempts_per_second",
+        "app_config.app_id",
+        "app_config.rate",
+        "app_config.retry_config.retry_interval_minutes",
+        "app_config.connection_configs.0.connection_id",
+        "app_config.connection_configs.0.weight",
+        "app_config.connection_configs.1.connection_id",
+        "start_timestamp",
+        "end_timestamp",
+        "webhook.events.0",
+        "webhook.secret",
+    }
+
+
+def test_everything_that_is_wrong_with_an_edit_is_told_at_once(api: Api) -> None:
+    campaign_id = created(api)
+    app_config = {"app_id": "other", "attempts_per_second": "3", "connection_configs": [{"connection_id": 99}]}
+    past = (now(api) - timedelta(days=1)).isoformat()
+
+    answer = api(
+        "PATCH",
+        f"/api/campaigns/{campaign_id}",
+        json={"name": None, "colour": "red", "app_config": app_config, "end_timestamp": past},
+    )
+
+    assert answer.status_code == 400
+    assert fields(answer) == {
+        "name",
+        "colour",
+        "app_config.app_id",
+        "app_config.attempts_per_second",
+        "app_config.connection_configs.0.connection_id",
+        "end_timestamp",
+    }
+
+
+def test_everything_that_is_wrong_with_a_copy_is_told_at_once(api: Api) -> None:
+    campaign_id = created(api)
+    app_config = {"attempts_per_second": 3, "connection_configs": [{"connection_id": 99}]}
+
+    answer = api("POST", f"/api/campaigns/{campaign_id}/duplicate", json={"name": "", "app_config": app_config})
+
+    assert fields(answer) == {"name", "app_config.app_id", "app_config.connection_configs.0.connection_id"}
+
+
 def test_a_connection_of_another_channel_is_refused(api: Api) -> None:
     sms = body(api, channel="sms")
     sms["app_config"] |= {"message": "Hello"}

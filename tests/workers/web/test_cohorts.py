@@ -206,6 +206,17 @@ def test_the_same_upload_with_the_same_key_is_one_cohort(api: Api) -> None:
     assert (other.status_code, renamed.status_code) == (409, 409)
 
 
+def test_an_upload_sent_again_gets_its_first_answer_even_when_the_campaign_takes_no_more(api: Api) -> None:
+    campaign_id = campaign(api)
+    first = upload(api, campaign_id, headers={"Idempotency-Key": "k"})
+    api("PUT", f"/api/campaigns/{campaign_id}/status", json={"action": "cancel"})
+
+    again = upload(api, campaign_id, headers={"Idempotency-Key": "k"})
+
+    assert (again.status_code, again.content) == (202, first.content)
+    assert upload(api, campaign_id, headers={"Idempotency-Key": "other"}).status_code == 409
+
+
 def test_users_come_as_json_too(api: Api) -> None:
     campaign_id = campaign(api)
     users = [{"phone_number": "+14155550100", "variables": {"n": 1}}, {"user_identifier": "u-2"}]

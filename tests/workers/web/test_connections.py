@@ -80,6 +80,21 @@ def test_private_addresses_are_refused_unless_they_are_allowed(api: Api) -> None
     assert refused.json()["details"][0]["field"] == "settings.url"
 
 
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_everything_that_is_wrong_with_a_connection_is_told_at_once(api: Api, method: str) -> None:
+    path = "/api/connections" if method == "POST" else f"/api/connections/{created(api)}"
+    strict = api.runtime.settings.model_copy(update={"allow_private_urls": False})
+    object.__setattr__(api.runtime, "settings", strict)
+    settings = {"url": "http://127.0.0.1:9/attempts", "secret": "short"}
+
+    answer = api(method, path, json=body(settings=settings, name="", colour=1, max_attempts_per_second=0))
+
+    assert answer.status_code == 400
+    assert {one["field"] for one in answer.json()["details"]} == {
+        "name", "settings.url", "settings.secret", "colour", "max_attempts_per_second",
+    }  # fmt: skip
+
+
 def test_an_edit_that_leaves_the_secret_out_keeps_it(api: Api) -> None:
     connection_id = created(api)
 

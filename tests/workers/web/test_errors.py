@@ -58,7 +58,9 @@ def test_a_slash_too_many_is_another_path(api: Api, path: str) -> None:
 
 @pytest.mark.parametrize("value", ["3", 1.5, True, "abc", [1], {}])
 def test_types_are_strict(api: Api, value: object) -> None:
-    told = assert_told(api("POST", "/api/campaigns", json=campaign_body([1], app_version=value)), 400)
+    connection_id = api.rows(lambda db: connection(db, api.organization_id))
+
+    told = assert_told(api("POST", "/api/campaigns", json=campaign_body([connection_id], app_version=value)), 400)
 
     assert [detail["field"] for detail in told["details"]] == ["app_config.app_version"]
 
@@ -69,7 +71,9 @@ def test_a_body_that_is_no_object_is_a_400(api: Api, content: bytes) -> None:
 
 
 def test_all_broken_fields_are_listed_at_once(api: Api) -> None:
-    body = campaign_body([1], retry_config={"max_retries": 21}, attempts_per_second=501) | {"name": "", "colour": "red"}
+    connection_id = api.rows(lambda db: connection(db, api.organization_id))
+    body = campaign_body([connection_id], retry_config={"max_retries": 21}, attempts_per_second=501)
+    body |= {"name": "", "colour": "red"}
 
     told = assert_told(api("POST", "/api/campaigns", json=body), 400)
 

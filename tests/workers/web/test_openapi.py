@@ -41,3 +41,16 @@ def test_the_page_for_people_needs_nothing_from_elsewhere(api: Api) -> None:
     assert addresses
     assert all(address.startswith("/api/docs/assets/") for address in addresses)
     assert {api.anonymous("GET", address).status_code for address in addresses} == {200}
+
+
+def test_every_post_that_keeps_its_first_answer_says_so(api: Api) -> None:
+    described = api("GET", "/api/openapi.json").json()["paths"]
+
+    keyed = {
+        path
+        for path, methods in described.items()
+        if any(one.get("name") == "Idempotency-Key" for one in methods.get("post", {}).get("parameters", []))
+    }
+
+    assert {"/api/campaigns", "/api/campaigns/{campaign_id}/cohorts/upload", "/api/contacts/bulk"} <= keyed
+    assert "/api/contacts/search" not in keyed

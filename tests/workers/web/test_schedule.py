@@ -11,6 +11,7 @@ from infra.db import schedules
 from tests.rows import amend
 from tests.workers.web.asking import Api
 from tests.workers.web.test_actions import now, one, prepared
+from tests.workers.web.test_campaigns import created
 
 HOUR = timedelta(hours=1)
 DAILY = {"schedule_type": "recurring", "recurring_config": {"frequency": "daily", "time": "09:00"}}
@@ -123,6 +124,17 @@ def test_an_end_at_or_before_the_first_run_is_a_wrong_configuration(api: Api) ->
 
     assert (answer.status_code, answer.json()["message"]) == (400, "Invalid schedule configuration")
     assert saved(api, campaign_id, once(soon(api))).status_code == 200
+
+
+def test_a_campaign_that_was_created_with_a_start_is_scheduled_once(api: Api) -> None:
+    start = soon(api)
+    dates = {"start_timestamp": at(start), "end_timestamp": at(start + timedelta(hours=1))}
+    campaign_id = created(api, **dates)
+
+    shown = api("GET", f"/api/campaigns/{campaign_id}/schedule").json()
+
+    assert (shown["schedule_type"], shown["scheduled_at"], shown["timezone"]) == ("scheduled", at(start), "UTC")
+    assert (shown["status"], shown["next_run_at"]) == ("scheduled", at(start))
 
 
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])

@@ -47,13 +47,29 @@ def secret(api: Api) -> str | None:
 def test_a_campaign_shows_the_url_and_the_events_of_its_webhook(api: Api) -> None:
     path = a_campaign(api, events=["campaign.status"])
 
-    assert api("GET", path).json()["webhook"] == {"url": URL, "events": ["campaign.status"]}
+    assert api("GET", path).json()["webhook"] == {
+        "url": URL,
+        "events": ["campaign.status"],
+        "is_gone": False,
+    }
 
 
 def test_a_campaign_without_a_webhook_has_none(api: Api) -> None:
     answer = created(api)
 
     assert api("GET", f"/api/campaigns/{answer.json()['campaign_id']}").json()["webhook"] is None
+
+
+def test_a_webhook_that_answered_gone_is_shown_as_gone_until_it_is_written_again(api: Api) -> None:
+    path = a_campaign(api)
+    now = instant(api.runtime.clock.now())
+    api.rows(lambda db: webhooks.mark_gone(db, [(int(path.rpartition("/")[2]), URL)], now))
+
+    gone = api("GET", path).json()["webhook"]["is_gone"]
+    api("PATCH", path, json={"webhook": {"url": URL, "secret": WEBHOOK_SECRET}})
+
+    assert gone is True
+    assert api("GET", path).json()["webhook"]["is_gone"] is False
 
 
 def test_absent_events_are_all_of_them(api: Api) -> None:
@@ -99,7 +115,8 @@ def test_an_edit_replaces_the_webhook_whole(api: Api) -> None:
     answer = api("PATCH", path, json={"webhook": {"url": URL + "/2", "secret": OTHER_SECRET}})
 
     assert answer.status_code == 200
-    assert api("GET", path).json()["webhook"] == {"url": URL + "/2", "events": list(SUBSCRIBED)}
+    shown = api("GET", path).json()["webhook"]
+    assert (shown["url"], shown["events"]) == (URL + "/2", list(SUBSCRIBED))
     assert secret(api) == OTHER_SECRET
 
 
