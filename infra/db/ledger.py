@@ -24,7 +24,10 @@ Place = tuple[datetime, int]
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """None and empty mean everything. `is_open` asks for attempts with or without an outcome."""
+    """None and empty mean everything but void attempts, which sent nothing and are asked for by name.
+
+    `is_open` asks for attempts with or without an outcome.
+    """
 
     states: Collection[ContactState] = ()
     outcomes: Collection[str] = ()
@@ -73,7 +76,8 @@ _SCANNED = text(f"SELECT slot_at, id {_BEHIND} ORDER BY slot_at, id OFFSET :scan
 _ATTEMPTS = text(f"""
     SELECT {_ATTEMPT_COLUMNS} {_BEHIND}
       AND (slot_at, id) <= (CAST(:last_slot_at AS timestamptz), CAST(:last_id AS bigint))
-      AND (cardinality(CAST(:outcomes AS text[])) = 0 OR outcome = ANY(CAST(:outcomes AS text[])))
+      AND CASE WHEN cardinality(CAST(:outcomes AS text[])) = 0 THEN outcome IS DISTINCT FROM 'void'
+          ELSE outcome = ANY(CAST(:outcomes AS text[])) END
       AND (CAST(:is_open AS boolean) IS NULL OR (outcome IS NULL) = :is_open)
       AND (CAST(:cohort_id AS bigint) IS NULL OR cohort_id = :cohort_id)
       AND (CAST(:run AS int) IS NULL OR run = :run)

@@ -58,7 +58,10 @@ async def attempts(
     cursor: Cursor = None,
     limit: Limit = 10,
 ) -> Response:
-    """In the order of their slots. `status=open` are those without an outcome."""
+    """In the order of their slots. `status=open` are those without an outcome.
+
+    Attempts that sent nothing count for nothing and are left out, unless they are asked for by `outcome=void`.
+    """
     async with asking.runtime.database.connect() as connection:
         await campaigns.campaign(connection, asking.caller.organization_id, asking.campaign_id)
     wanted = replace(filtering, is_open=None if status is None else status == "open")

@@ -144,6 +144,14 @@ def test_pages_follow_each_other_without_gap_or_double(
     assert len(seen) == len(set(seen)) == total
 
 
+def test_attempts_that_sent_nothing_are_listed_only_when_asked_for(api: Api, ledger: Ledger) -> None:
+    void = text("UPDATE attempts SET outcome = 'void' WHERE outcome = 'busy'")
+    api.rows(lambda db: db.execute(void))
+
+    assert [one["outcome"] for one in items(api, ledger.path("attempts"))] == ["completed", None]
+    assert [one["outcome"] for one in items(api, ledger.path("attempts?outcome=void"))] == ["void"]
+
+
 def test_attempts_of_one_instant_are_not_lost_between_pages(api: Api, ledger: Ledger) -> None:
     api.rows(lambda db: db.execute(text("UPDATE attempts SET slot_at = '2026-05-20T17:00:00.123456Z'")))
 
