@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import pytest
+
 from tests.workers.web.asking import Api
 from workers.web.description import operations
 
@@ -44,13 +46,47 @@ def test_the_page_for_people_needs_nothing_from_elsewhere(api: Api) -> None:
 
 
 def test_every_post_that_keeps_its_first_answer_says_so(api: Api) -> None:
-    described = api("GET", "/api/openapi.json").json()["paths"]
+    posts = {path: one for path, method, one in operations(described(api)) if method == "POST"}
 
-    keyed = {
-        path
-        for path, methods in described.items()
-        if any(one.get("name") == "Idempotency-Key" for one in methods.get("post", {}).get("parameters", []))
-    }
+    keyed = {path for path, one in posts.items() if "Idempotency-Key" in parameters(one)}
 
     assert {"/api/campaigns", "/api/campaigns/{campaign_id}/cohorts/upload", "/api/contacts/bulk"} <= keyed
     assert "/api/contacts/search" not in keyed
+
+
+def test_a_post_that_creates_answers_201_an_upload_202_an_action_200_and_a_delete_204(api: Api) -> None:
+    found = {
+        f"{method} {path}": min(one["responses"])
+        for path, method, one in operations(described(api))
+        if path not in OPEN
+    }
+
+    created = {name for name, status in found.items() if status == "201"}
+    assert created >= {"POST /api/campaigns", "POST /api/connections", "POST /api/campaigns/{campaign_id}/cohorts"}
+    assert found["POST /api/campaigns/{campaign_id}/cohorts/upload"] == "202"
+    assert {status for name, status in found.items() if name.startswith("DELETE")} == {"204"}
+    actions = ("POST /api/campaigns/{campaign_id}/start", "POST /api/campaigns/{campaign_id}/schedule")
+    assert {found[name] for name in actions} == {"200"}
+    assert {status for name, status in found.items() if name.startswith(("PUT", "PATCH", "GET"))} == {"200"}
+
+
+@pytest.mark.parametrize(
+    ("path", "has_status"),
+    [
+        ("/api/campaigns", True),
+        ("/api/campaigns/{campaign_id}/cohorts", True),
+        ("/api/connections", False),
+        ("/api/contacts", False),
+    ],
+)
+def test_lists_take_offset_limit_sort_by_sort_order_search_and_status(api: Api, path: str, *, has_status: bool) -> None:
+    listed = described(api)["paths"][path]["get"]
+    asked = {one["name"]: one["schema"] for one in listed["parameters"]}
+
+    assert {"offset", "limit", "sort_by", "sort_order", "search"} <= asked.keys()
+    assert (asked["offset"]["default"], asked["limit"]["default"], asked["limit"]["maximum"]) == (0, 10, 100)
+    assert (asked.get("status", {}).get("type") == "array") is has_status
+
+
+def parameters(operation: dict[str, Any]) -> list[str]:
+    return [one["name"] for one in operation.get("parameters", [])]
