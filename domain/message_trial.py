@@ -1,11 +1,11 @@
 """Trying a message before it is sent to everybody: how it reads for somebody, and one attempt with it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from domain.allowed_schedule import span
 from domain.callee_hours import callee_span, held_to, zones_of
@@ -15,7 +15,7 @@ from domain.errors import ConflictError, Detail
 from domain.person import NumberText
 from domain.retry import RetryConfig, RetryOn, ShortDuration
 from domain.sms import Measure, foreign, measure
-from domain.spec import Spec
+from domain.spec import Problem, Spec
 from domain.template import lacking, render, variables
 from domain.validation import refused
 
@@ -34,11 +34,12 @@ class Preview(Spec):
     variables: Variables | None = None
     contact_id: RowId | None = None
 
-    @model_validator(mode="after")
-    def _one_sample(self) -> Self:
+    def rules(self) -> Iterable[Iterable[Problem]]:
+        return (self._two_samples(),)
+
+    def _two_samples(self) -> Iterator[Problem]:
         if self.variables is not None and self.contact_id is not None:
-            raise ValueError("give either variables or contact_id")
-        return self
+            yield (), "give either variables or contact_id"
 
 
 class Trial(Spec):
