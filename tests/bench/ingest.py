@@ -36,6 +36,7 @@ from infra.metrics import make_metrics
 from infra.settings import Settings
 from tests.builders import Scene, scene
 from workers.ingest.ingest import ingest, limits
+from workers.runtime import keep_what_is_loaded
 
 HEADER = ["phone", "user_id", "first_name", "last_name", "city", "plan"]
 PIECE_ROWS = 10_000
@@ -189,6 +190,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
         url, *ids = sys.argv[2:]
         log.configure("warning")
+        keep_what_is_loaded()
         sys.stdout.write(orjson.dumps(uvloop.run(_work(url, [int(one) for one in ids]))).decode())
     else:
         typer.run(main)
