@@ -24,6 +24,7 @@ from domain.cohort_row import DUPLICATE_IN_CAMPAIGN, DUPLICATE_IN_FILE, OPTED_OU
 from domain.contact import AFTER_THE_END, ContactState
 from infra.db.cohorts import FILE, PART_BYTES
 from infra.db.contact_rows import COLUMNS, encode
+from infra.db.segments import has_segments, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,8 @@ async def add_contacts(connection: AsyncConnection, work: Work, drafts: Sequence
     # COPY writes a page of rows at a time; an INSERT that minds conflicts costs the database half as much again.
     with _refusals_told():
         await driver.copy_to_table("contacts", source=_pieces(rows), columns=COLUMNS, format="binary")
+    if await has_segments(connection, work.campaign_id):
+        await place(connection, work.campaign_id, [draft.phone for draft in drafts if draft.phone not in refused])
     return {draft.line: refused[draft.phone] for draft in drafts if draft.phone in refused}
 
 

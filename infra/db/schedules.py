@@ -5,9 +5,11 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.campaign import Status
+from domain.campaign import LONGEST_LENGTH, Status
 from domain.runs import check_schedulable, first_times
 from domain.schedule import Plan, Schedule, ScheduleType
+from domain.segment_plan import SegmentPlan, check_plan
+from infra.db import segments
 from infra.db.campaigns import Campaign, pass_over, revise
 from infra.db.reservations import reserve
 from infra.db.runs import close_run
@@ -23,7 +25,35 @@ async def save(connection: AsyncConnection, locked: Campaign, schedule: Schedule
     if schedule.schedule_type is ScheduleType.IMMEDIATE:
         return await clear(connection, locked, by, now)
     check_schedulable(locked.status)
-    plan = Plan(schedule=schedule, saved_at=now)
+    await segments.drop(connection, locked.id)
+    return await _save(connection, locked, Plan(schedule=schedule, saved_at=now), by)
+
+
+async def save_segments(
+    connection: AsyncConnection, locked: Campaign, plan: SegmentPlan, by: str, now: datetime
+) -> Campaign:
+    """Have a locked campaign's contacts start in segments, and the campaign with the first of them.
+
+    Without an end of its own it ends as long after the last as it otherwise would after its start.
+    """
+    check_schedulable(locked.status)
+    check_plan(plan, await segments.waiting(connection, locked.id), locked.spec.end_timestamp, now)
+    await segments.lay(connection, locked.id, plan)
+    starts = {"schedule_type": "scheduled", "scheduled_at": plan.starts_at}
+    ends_at = locked.spec.end_timestamp or plan.last_starts_at + LONGEST_LENGTH
+    once = Plan(schedule=Schedule.model_validate(starts), saved_at=now)
+    return await _save(connection, locked, once, by, ends_at=ends_at)
+
+
+async def _save(
+    connection: AsyncConnection,
+    locked: Campaign,
+    plan: Plan,
+    by: str,
+    *,
+    ends_at: datetime | None = None,
+) -> Campaign:
+    now = plan.saved_at
     times = first_times(plan, locked.spec.end_timestamp, now)
     await pass_over(connection, locked, now)
     if plan.recurs:
@@ -34,7 +64,7 @@ async def save(connection: AsyncConnection, locked: Campaign, schedule: Schedule
         spec=locked.spec.model_copy(update={"start_timestamp": None}),
         plan=plan,
         start_at=times.start_at,
-        end_at=times.end_at,
+        end_at=times.end_at or ends_at,
         next_run_at=times.next_run_at,
     )
     saved = await revise(connection, planned, by, now)
@@ -51,6 +81,7 @@ async def clear(connection: AsyncConnection, locked: Campaign, by: str, now: dat
     if locked.status is not Status.SCHEDULED and locked.plan is None:
         return locked
     await pass_over(connection, locked, now)
+    await segments.drop(connection, locked.id)
     cleared = replace(locked, plan=None, start_at=None, next_run_at=None, end_at=locked.spec.end_timestamp)
     if locked.status is Status.SCHEDULED:
         dates = {"start_timestamp": None, "end_timestamp": None}

@@ -35,6 +35,7 @@ from workers.web import (
     replies,
     rule_packs,
     schedule,
+    segments,
     usage_calendar,
     webhook_deliveries,
 )
@@ -52,6 +53,7 @@ ROUTERS = (
     campaign_copies.router,
     message_trials.router,
     schedule.router,
+    segments.router,
     cohorts.router,
     attempts.router,
     campaign_contacts.router,

@@ -64,6 +64,12 @@ EXAMPLES: dict[str, Any] = {
         "timezone": "America/New_York",
         "recurring_config": {"frequency": "weekly", "days_of_week": [1, 3, 5], "time": "10:00"},
     },
+    "segments_apply": {
+        "segments": [
+            {"id": "seg-1", "scheduled_date": "2050-05-20T17:00:00.000Z", "contact_count": 100},
+            {"id": "seg-2", "scheduled_date": "2050-05-21T17:00:00.000Z", "contact_count": 100},
+        ]
+    },
     "campaigns_pace": {"attempts_per_second": 1},
     "attempts_search": {"phone_number": "+14155550123"},
     "campaigns_preview": {

@@ -24,6 +24,7 @@ TRUNK = {
     "phone_numbers": ["+14155550100"],
 }
 DAILY = {"schedule_type": "recurring", "recurring_config": {"frequency": "daily", "time": "09:00"}}
+SEGMENTS = {"segments": [{"scheduled_date": "2050-05-20T10:00:00Z", "contact_count": 100}]}
 CAMPAIGN = builders.campaign_body(["{connection_id}"])  # type: ignore[list-item]
 
 
@@ -60,6 +61,8 @@ ROUTES: dict[str, Route] = {
     "POST /api/campaigns/{campaign_id}/schedule": Route(WRITE, DAILY),
     "GET /api/campaigns/{campaign_id}/schedule": Route(READ),
     "DELETE /api/campaigns/{campaign_id}/schedule": Route(WRITE),
+    "POST /api/campaigns/{campaign_id}/segments": Route(WRITE, SEGMENTS),
+    "GET /api/campaigns/{campaign_id}/segments": Route(READ),
     "GET /api/campaigns/{campaign_id}/runs": Route(READ),
     "PUT /api/campaigns/{campaign_id}/rate": Route(WRITE, {"attempts_per_second": 1}),
     "PUT /api/campaigns/{campaign_id}/status": Route(WRITE, {"action": "cancel"}),
