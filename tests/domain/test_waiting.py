@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain.allowed_schedule import AllowedSchedule
 from domain.campaign import Status
 from domain.connection import HEALTHY, Health
-from domain.waiting import Backlog, Situation, Wait, campaign_waits_for, held_up, waits_for
+from domain.waiting import Backlog, Quota, Situation, Wait, WaitingFor, campaign_waits_for, held_up, waits_for
 
 NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)  # a Wednesday
 EARLIER = NOW - timedelta(hours=1)
@@ -145,3 +145,19 @@ def test_nobody_is_told_an_instant_at_which_something_still_holds(
 
     assert wait.until is not None
     assert waits_for(due_at, "retry_interval", situation, max(wait.until, NOW)) == Wait("rate", due_at)
+
+
+def test_messages_beyond_the_days_quota_wait_for_the_next_day() -> None:
+    midnight = datetime(2026, 5, 21, tzinfo=UTC)
+    used_up = replace(AT_WORK, quota=Quota(firsts=0, retries=0, until=midnight))
+
+    assert waits_for(EARLIER, None, used_up, NOW) == Wait(WaitingFor.QUOTA, midnight)
+    assert waits_for(IN_TWO_DAYS, "retry_interval", used_up, NOW) == Wait("retry_interval", IN_TWO_DAYS)
+
+
+def test_a_retry_waits_for_the_quota_when_all_that_is_left_is_reserved() -> None:
+    midnight = datetime(2026, 5, 21, tzinfo=UTC)
+    reserved = replace(AT_WORK, quota=Quota(firsts=5, retries=0, until=midnight))
+
+    assert waits_for(EARLIER, "retry_interval", reserved, NOW) == Wait(WaitingFor.QUOTA, midnight)
+    assert waits_for(EARLIER, None, reserved, NOW).what is WaitingFor.RATE
