@@ -10,7 +10,7 @@ from domain.attempt import EPOCH
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A text message that counts, of an organization with a daily quota; `at` is in microseconds."""
+    """A text message that counts, under the daily quota of its moment; `at` is in microseconds."""
 
     organization_id: int
     zone: str
@@ -19,7 +19,7 @@ class Message:
 
 
 class QuotaJudge:
-    """Takes messages in any order, counting them by the organization's local day."""
+    """Takes messages in the order they were claimed, counting them by the organization's local day."""
 
     def __init__(self) -> None:
         self._sent: Counter[tuple[int, date]] = Counter()

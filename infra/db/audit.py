@@ -304,12 +304,16 @@ async def slots_since(connection: AsyncConnection, campaign_id: int, epoch: int,
     return [(row[0], row[1]) for row in await connection.execute(_LATEST_SLOTS, values)]
 
 
+# By the zone and the quota that held when it was claimed.
 _MESSAGES = text("""
-    SELECT o.id, o.timezone, o.daily_sms_quota,
+    SELECT c.organization_id, held.timezone, held.daily_sms_quota,
         CAST(extract(epoch FROM coalesce(a.started_at, a.slot_at)) * 1000000 AS bigint)
-    FROM organizations o JOIN campaigns c ON c.organization_id = o.id AND c.channel = 'sms'
-    JOIN attempts a ON a.campaign_id = c.id
-    WHERE o.daily_sms_quota IS NOT NULL AND a.outcome IS DISTINCT FROM 'void'
+    FROM campaigns c JOIN attempts a ON a.campaign_id = c.id
+    CROSS JOIN LATERAL (
+        SELECT timezone, daily_sms_quota FROM quota_changes q
+        WHERE q.organization_id = c.organization_id AND q.since <= a.claimed_at ORDER BY q.since DESC LIMIT 1) AS held
+    WHERE c.channel = 'sms' AND held.daily_sms_quota IS NOT NULL AND a.outcome IS DISTINCT FROM 'void'
+    ORDER BY a.claimed_at, a.id
 """)
 
 

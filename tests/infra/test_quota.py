@@ -1,15 +1,18 @@
 """The ledger of the daily message quota: what a claim takes, on which day, and what gives it back."""
 
+import asyncio
 from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.attempt import instant, microseconds
 from domain.local_day import LocalDay
+from infra.db.attempts import Claimed, Refused
+from infra.db.engine import autocommit, create_engine
 from infra.db.quota import DayUsage, Share, usage
-from tests.builders import scene
+from tests.builders import Scene, scene
 from tests.conftest import Run
 from tests.rows import amend, claims, contact, entry, miscounts, now, number_of
 from tests.texting import beside, misledgered, reserve, texting, today, told
@@ -175,3 +178,36 @@ def test_a_pause_keeps_the_reservation(run: Run) -> None:
     run(lambda db: amend(db, "campaigns", made.campaign_id, status="paused"))
 
     assert run(lambda db: told(db, made)) == {DAY: (0, 4)}
+
+
+def test_a_claim_waits_for_one_that_is_not_committed_and_takes_what_that_has_left(run: Run, database_url: str) -> None:
+    made = run(lambda db: texting(db, quota=3, contacts=2))
+    other = run(lambda db: beside(db, made, contacts=2))
+
+    taken, refused = asyncio.run(_claim_while_another_does(database_url, made, other))
+
+    assert (len(taken), [one.reason for one in refused]) == (1, ["quota"])
+    assert run(lambda db: told(db, made)) == {run(lambda db: today(db, made)): (3, 0)}
+
+
+async def _claim_while_another_does(url: str, made: Scene, other: Scene) -> tuple[list[Claimed], list[Refused]]:
+    """The second takes its snapshot while the first is not committed."""
+    engine = create_engine(url)
+    try:
+        async with engine.connect() as first, engine.connect() as waiting:
+            await claims(first, [entry(made, one) for one in made.contact_ids])
+            claiming = asyncio.create_task(claims(waiting, [entry(other, one) for one in other.contact_ids]))
+            await _until_somebody_waits(engine)
+            await first.commit()
+            found = await claiming
+            await waiting.commit()
+            return found
+    finally:
+        await engine.dispose()
+
+
+async def _until_somebody_waits(engine: AsyncEngine) -> None:
+    waiting = text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+    async with asyncio.timeout(10), autocommit(engine).connect() as connection:
+        while not (await connection.execute(waiting)).scalar_one():  # noqa: ASYNC110 - another process's locks
+            await asyncio.sleep(0.01)

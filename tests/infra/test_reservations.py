@@ -232,5 +232,7 @@ async def _at_once(url: str, steps: Sequence[Step], sessions: int = 4) -> None:
 
 
 async def _in_transaction(engine: AsyncEngine, step: Step) -> None:
+    """Held for a moment before it is committed, so that others come in between. A deadlock would be an error."""
     async with engine.begin() as db:
         await step(db)
+        await db.execute(text("SELECT pg_sleep(0.01)"))

@@ -443,7 +443,7 @@ def test_a_split_beside_a_connection_in_trouble_is_left_out(run: Run, database_u
 
 
 def test_messages_beyond_the_day_s_quota_break_i10(run: Run, database_url: str) -> None:
-    spoiled = """WITH o AS (UPDATE organizations SET daily_sms_quota = 1, timezone = 'Asia/Tokyo')
+    spoiled = """WITH o AS (UPDATE quota_changes SET daily_sms_quota = 1, timezone = 'Asia/Tokyo')
         UPDATE campaigns SET channel = 'sms'"""
     planted(run, Tried(contact=0), Tried(contact=1, slot=second(5)), then=spoiled)
 
@@ -451,11 +451,20 @@ def test_messages_beyond_the_day_s_quota_break_i10(run: Run, database_url: str) 
 
 
 def test_messages_on_both_sides_of_the_organization_s_midnight_keep_i10(run: Run, database_url: str) -> None:
-    spoiled = """WITH o AS (UPDATE organizations SET daily_sms_quota = 1, timezone = 'Asia/Tokyo')
+    spoiled = """WITH o AS (UPDATE quota_changes SET daily_sms_quota = 1, timezone = 'Asia/Tokyo')
         UPDATE campaigns SET channel = 'sms'"""
     midnight = datetime(2026, 6, 1, 15, tzinfo=UTC)
     before = Tried(contact=0, slot=midnight - timedelta(seconds=5))
     planted(run, before, Tried(contact=1, slot=midnight), then=spoiled)
+
+    assert judged(database_url)["I10"].verdict is Verdict.OK
+
+
+def test_messages_that_were_sent_before_the_quota_was_lowered_keep_i10(run: Run, database_url: str) -> None:
+    spoiled = """WITH q AS (UPDATE quota_changes SET daily_sms_quota = 2),
+        o AS (UPDATE organizations SET daily_sms_quota = 1)
+        UPDATE campaigns SET channel = 'sms'"""
+    planted(run, Tried(contact=0), Tried(contact=1, slot=second(5)), then=spoiled)
 
     assert judged(database_url)["I10"].verdict is Verdict.OK
 
