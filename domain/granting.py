@@ -46,7 +46,7 @@ class Lane:
     of its calling numbers by index. `granted` are the entries on their way, by contact; `present` are the connections
     that took part in its split at the last step. No contact of its run is due before `due_from`. `callees` is the
     schedule when it holds each contact to hours of its own. `firsts_left` and `retries_left` are what a daily quota
-    leaves until `quota_until`, None: any number.
+    leaves until `quota_until`, None: any number. The turns were counted from the ledger as of `counted_at`.
     """
 
     campaign_id: int
@@ -64,6 +64,7 @@ class Lane:
     granted: dict[int, Entry] = field(default_factory=dict)
     present: frozenset[int] = frozenset()
     due_from: int = 0
+    counted_at: int = 0
     callees: AllowedSchedule | None = None
     firsts_left: int | None = None
     retries_left: int | None = None
@@ -140,11 +141,14 @@ def grant(
 
 def refund(lane: Lane, entry: Entry) -> None:
     """A grant that nobody used: the split is corrected, the slot is gone. Another epoch's split owes it nothing."""
-    if entry.epoch != lane.epoch:
-        return
-    lane.routes.give_back(entry.connection_id, lane.present.__contains__)
-    if entry.connection_id in lane.callers:
-        lane.callers[entry.connection_id].give_back(entry.caller, everyone)
+    if entry.epoch == lane.epoch:
+        give_back_turn(lane, entry.connection_id, entry.caller)
+
+
+def give_back_turn(lane: Lane, connection_id: int, caller: int) -> None:
+    lane.routes.give_back(connection_id, lane.present.__contains__)
+    if connection_id in lane.callers:
+        lane.callers[connection_id].give_back(caller, everyone)
 
 
 def _next_link(lane: Lane, links: Mapping[int, Link]) -> Link | None:

@@ -7,6 +7,8 @@ ever differs from its share by more than 1 - 1/(2n - 2).
 
 from collections.abc import Callable, Mapping
 
+MOST_OWED = 3
+
 
 class Rota:
     """Picks keys in proportion to their weights.
@@ -53,8 +55,11 @@ def everyone(_key: int) -> bool:
 
 
 def _owed(weights: Mapping[int, int], used: Mapping[int, int]) -> dict[int, int]:
-    """The credits after these picks, at most one pick each: counts cannot tell a key owed more from one left out."""
+    """The credits after these picks, at most `MOST_OWED` each: counts cannot tell a key that was left out from one that
+    is owed more because its last picks came to nothing.
+    """
     total, picks = sum(weights.values()), sum(used.get(key, 0) for key in weights)
     credit = {key: picks * weight - used.get(key, 0) * total for key, weight in weights.items()}
     most = max(map(abs, credit.values()), default=0)
-    return credit if most <= total else {key: value * total // most for key, value in credit.items()}
+    bound = MOST_OWED * total
+    return credit if most <= bound else {key: value * bound // most for key, value in credit.items()}

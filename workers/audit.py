@@ -231,18 +231,30 @@ async def split(case: Case) -> Findings:
     return (tally.finding(f", {left_out:,} beside connections in trouble left out" if left_out else ""),)
 
 
-async def _unused(case: Case, epoch: ledger.EpochUse, revision: Revision) -> int:
-    """How many of the last grants came to nothing: given back, or missing in the row of slots."""
-    since = epoch.last - CORRECTED_WITHIN
-    slots = await ledger.slots_since(case.connection, epoch.campaign_id, epoch.epoch, since)
+async def _unused(case: Case, epoch: ledger.EpochUse, revision: Revision) -> dict[int | None, int]:
+    """How many of the last grants came to nothing, over all connections (None) and over each."""
+    lasts: dict[int | None, int] = {None: epoch.last}
+    for use in epoch.uses:
+        lasts[use.connection_id] = max(use.last, lasts.get(use.connection_id, 0))
+    return {key: await _unused_before(case, epoch, revision, key, last) for key, last in lasts.items()}
+
+
+async def _unused_before(
+    case: Case, epoch: ledger.EpochUse, revision: Revision, connection_id: int | None, last: int
+) -> int:
+    """Given back, or missing in the row of slots, too late for the last grant to make up for it."""
+    since, whose = last - CORRECTED_WITHIN, (epoch.campaign_id, epoch.epoch)
+    slots = await ledger.slots_between(case.connection, *whose, since, last)
+    later = await ledger.voided_after(case.connection, *whose, since)
     rate = revision.spec.app_config.attempts_per_second
     spacing = pace(rate, case.terms.tolerance).spacing
     missing = sum(
         min((after - before) // spacing - 1, ceil(rate))
-        for (before, _), (after, _) in pairwise(slots)
+        for (before, *_), (after, *_) in pairwise(slots)
         if after > before
     )
-    return missing + sum(is_void for _, is_void in slots)
+    given_back = sum(is_void and connection_id in (None, used) for _, is_void, used in slots)
+    return missing + given_back + sum(n for used, n in later.items() if connection_id in (None, used))
 
 
 async def quota(case: Case) -> Findings:

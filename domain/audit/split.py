@@ -13,27 +13,34 @@ from domain.campaign import CampaignSpec
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How often a calling number of a connection was used under one epoch; `troubled` if something went wrong there."""
+    """How often a calling number of a connection was used under one epoch; `troubled` if something went wrong there.
+
+    `last` is its last slot, in microseconds.
+    """
 
     connection_id: int
     caller: str
     attempts: int
     troubled: bool
+    last: int = 0
 
 
 def split_breaches(
-    spec: CampaignSpec, uses: Sequence[Use], numbers: Mapping[int, Sequence[str]], unused: int
+    spec: CampaignSpec, uses: Sequence[Use], numbers: Mapping[int, Sequence[str]], unused: Mapping[int | None, int]
 ) -> Iterator[str]:
-    """What is wrong with an epoch's split; `numbers` are those of whole connections, `unused` grants made lately."""
+    """What is wrong with an epoch's split; `numbers` are those of whole connections.
+
+    `unused` are the grants that came to nothing shortly before the last one over a connection, None: over any.
+    """
     weights = {config.connection_id: config.weight for config in spec.app_config.connection_configs}
-    yield from _off("connection {}", _summed(uses), weights, unused)
+    yield from _off("connection {}", _summed(uses), weights, unused[None])
     for config in spec.app_config.connection_configs:
         callers = config.phone_numbers or numbers.get(config.connection_id, ())
         used = {use.caller: use.attempts for use in uses if use.connection_id == config.connection_id}
         if callers:
             of_one = f"number {{}} of connection {config.connection_id}"
             places = {index: used.get(caller, 0) for index, caller in enumerate(callers)}
-            yield from _off(of_one, places, dict.fromkeys(places, 1), unused)
+            yield from _off(of_one, places, dict.fromkeys(places, 1), unused.get(config.connection_id, 0))
         if callers and set(used) - set(callers):
             yield f"connection {config.connection_id} was called from a number that is not the campaign's"
 

@@ -282,7 +282,7 @@ async def split(connection: AsyncConnection, *, server_errors: int) -> list[Epoc
     )
     epochs: dict[tuple[int, int], EpochUse] = {}
     for campaign_id, epoch, connection_id, caller, attempts, troubled, first, last in rows:
-        use = Use(connection_id, caller, attempts, troubled)
+        use = Use(connection_id, caller, attempts, troubled, last)
         known = epochs.get((campaign_id, epoch), EpochUse(campaign_id, epoch, (), first, last))
         epochs[campaign_id, epoch] = EpochUse(
             campaign_id, epoch, (*known.uses, use), min(known.first, first), max(known.last, last)
@@ -291,17 +291,35 @@ async def split(connection: AsyncConnection, *, server_errors: int) -> list[Epoc
 
 
 _LATEST_SLOTS = text("""
-    SELECT CAST(extract(epoch FROM slot_at) * 1000000 AS bigint), outcome IS NOT DISTINCT FROM 'void' FROM attempts
-    WHERE campaign_id = :campaign_id AND epoch = :epoch
+    SELECT CAST(extract(epoch FROM slot_at) * 1000000 AS bigint), outcome IS NOT DISTINCT FROM 'void', connection_id
+    FROM attempts WHERE campaign_id = :campaign_id AND epoch = :epoch
       AND slot_at > to_timestamp(0) + :since * interval '1 microsecond'
+      AND slot_at <= to_timestamp(0) + :until * interval '1 microsecond'
     ORDER BY slot_at
 """)
 
 
-async def slots_since(connection: AsyncConnection, campaign_id: int, epoch: int, since: int) -> list[tuple[int, bool]]:
-    """The slots of an epoch from an instant on, each with whether it was given back."""
-    values = {"campaign_id": campaign_id, "epoch": epoch, "since": since}
-    return [(row[0], row[1]) for row in await connection.execute(_LATEST_SLOTS, values)]
+async def slots_between(
+    connection: AsyncConnection, campaign_id: int, epoch: int, since: int, until: int
+) -> list[tuple[int, bool, int]]:
+    """The slots of an epoch after an instant and until another, each with whether it was given back, and by whom."""
+    values = {"campaign_id": campaign_id, "epoch": epoch, "since": since, "until": until}
+    return [(row[0], row[1], row[2]) for row in await connection.execute(_LATEST_SLOTS, values)]
+
+
+_VOIDED_AFTER = text("""
+    SELECT connection_id, count(*) FROM attempts
+    WHERE campaign_id = :campaign_id AND epoch = :epoch AND outcome = 'void' AND reason IS DISTINCT FROM :never_placed
+      AND ended_at > to_timestamp(0) + :after * interval '1 microsecond'
+      AND slot_at <= to_timestamp(0) + :after * interval '1 microsecond'
+    GROUP BY connection_id
+""")
+
+
+async def voided_after(connection: AsyncConnection, campaign_id: int, epoch: int, after: int) -> dict[int, int]:
+    """How many attempts, by connection, whose slot was before an instant turned out void after it."""
+    values = {"campaign_id": campaign_id, "epoch": epoch, "after": after, "never_placed": NEVER_PLACED}
+    return {row[0]: row[1] for row in await connection.execute(_VOIDED_AFTER, values)}
 
 
 # By the zone and the quota that held when it was claimed.

@@ -41,6 +41,19 @@ class ConnectionState:
 
 
 @dataclass(frozen=True, slots=True)
+class Voided:
+    """An attempt that turned out void, with the turn it had taken."""
+
+    attempt_id: int
+    campaign_id: int
+    epoch: int
+    connection_id: int
+    caller: str
+    slot_at: datetime
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SealedRoute:
     """Where a connection leads: its settings (JSON text), its encrypted secrets, its phone numbers."""
 
@@ -95,6 +108,13 @@ _ROUTED = text("""
         SELECT connection_id, caller, outcome, reason FROM attempts WHERE campaign_id = :id AND epoch = :epoch
         ORDER BY slot_at DESC LIMIT :most) AS last
     WHERE outcome IS DISTINCT FROM 'void' OR reason = :never_placed GROUP BY connection_id, caller
+""")
+
+
+_VOIDED = text("""
+    SELECT id, campaign_id, epoch, connection_id, caller, slot_at, ended_at FROM attempts
+    WHERE outcome = 'void' AND ended_at > :since AND reason IS DISTINCT FROM :never_placed
+      AND campaign_id = ANY(CAST(:campaign_ids AS bigint[])) ORDER BY ended_at
 """)
 
 
@@ -158,3 +178,9 @@ async def routed(connection: AsyncConnection, campaign_id: int, epoch: int, *, m
         _ROUTED, {"id": campaign_id, "epoch": epoch, "most": most, "never_placed": NEVER_PLACED}
     )
     return {(row.connection_id, row.caller): row.attempts for row in rows}
+
+
+async def voided(connection: AsyncConnection, campaign_ids: Iterable[int], since: datetime) -> list[Voided]:
+    """The attempts of these campaigns that became void after an instant, but for those that took their turn."""
+    values = {"campaign_ids": sorted(campaign_ids), "since": since, "never_placed": NEVER_PLACED}
+    return [Voided(*row) for row in await connection.execute(_VOIDED, values)]

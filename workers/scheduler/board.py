@@ -4,7 +4,7 @@ It is rebuilt from the rows by whoever takes the lease, and read anew several ti
 from its last one, wherever that was granted: a fail-over or an edit never brings two slots closer than the rate allows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,17 +14,19 @@ from domain.attempt import Entry, instant, microseconds
 from domain.callee_hours import held_to
 from domain.campaign import CampaignSpec
 from domain.congestion import Congestion
-from domain.granting import Lane, Link, grant
+from domain.granting import Lane, Link, give_back_turn, grant
 from domain.local_day import local_day
 from domain.open_hours import NEVER_CLOSES
 from domain.pacing import Pace, pace
 from domain.routing import Rota
 from infra.db import control, quota
-from infra.db.control import Active, ConnectionState
+from infra.db.control import Active, ConnectionState, Voided
 from infra.settings import Settings
 from workers.control import ControlState
 
 ROUTED_REMEMBERED = 1000
+# When an attempt that ended by then has been seen as unused, and its turn given back.
+LATER = 1_300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,17 @@ class Board:
             stretch=self.congestion.stretch,
         )
 
+    def give_back(self, void: Voided) -> None:
+        """Give back the turn of an attempt that turned out void after its second look: of a killed dialer, say."""
+        lane, spec = self.lanes.get(void.campaign_id), self._control.spec(void.campaign_id, void.epoch)
+        if lane is None or spec is None or lane.epoch != void.epoch or void.connection_id not in lane.callers:
+            return
+        slot, ended = microseconds(void.slot_at), microseconds(void.ended_at)
+        was_seen = ended < slot + self._tolerance + LATER if slot > lane.counted_at else ended < lane.counted_at
+        numbers = self._numbers(spec, void.connection_id)
+        if not was_seen and void.caller in numbers:
+            give_back_turn(lane, void.connection_id, numbers.index(void.caller))
+
     @property
     def last_slot(self) -> int:
         """The latest slot granted under this lease, 0 before the first."""
@@ -124,7 +137,7 @@ class Board:
         stale = {key for key, (one, _) in active.items() if self._is_stale(one, renumbered)}
         await self._recall(connection, stale - self.lanes.keys() - self._marks.keys(), active, now)
         for key in stale:
-            self.lanes[key] = await self._lane(connection, *active[key])
+            self.lanes[key] = await self._lane(connection, *active[key], now)
 
     def _is_stale(self, one: Active, renumbered: set[int]) -> bool:
         lane = self.lanes.get(one.campaign_id)
@@ -151,7 +164,7 @@ class Board:
         """A slot further ahead than grants reach was written before the clock was set back."""
         return min(microseconds(slot_at), now + self._settings.look_ahead_ms * 1000)
 
-    async def _lane(self, connection: AsyncConnection, one: Active, spec: CampaignSpec) -> Lane:
+    async def _lane(self, connection: AsyncConnection, one: Active, spec: CampaignSpec, now: int) -> Lane:
         """After the last await, because the lane that is replaced goes on being granted from until then."""
         routed = await control.routed(connection, one.campaign_id, one.epoch, most=ROUTED_REMEMBERED)
         old = self.lanes.get(one.campaign_id)
@@ -172,12 +185,16 @@ class Board:
             due_from=microseconds(one.due_from),
             granted=old.granted if old is not None else {},
             callees=held_to(spec.allowed_schedule),
+            counted_at=now,
         )
 
     def _callers(self, spec: CampaignSpec, connection_id: int, routed: dict[tuple[int, str], int]) -> Rota:
-        numbers = spec.app_config.callers(connection_id) or self._states[connection_id].phone_numbers
+        numbers = self._numbers(spec, connection_id)
         used = {index: routed.get((connection_id, number), 0) for index, number in enumerate(numbers)}
         return Rota(dict.fromkeys(range(len(numbers)), 1), used)
+
+    def _numbers(self, spec: CampaignSpec, connection_id: int) -> Sequence[str]:
+        return spec.app_config.callers(connection_id) or self._states[connection_id].phone_numbers
 
     def _has_caps(self, found: Iterable[tuple[Active, CampaignSpec]]) -> bool:
         return any(state.max_concurrent_attempts for state in self._states.values()) or any(

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from domain.attempt import instant, microseconds
 from domain.pacing import SECOND
-from infra.db import lease
+from infra.db import control, lease
 from infra.db.engine import autocommit
 from infra.db.lease import Lease
 from workers.runtime import Runtime
@@ -33,11 +33,13 @@ STAND_BY_SECONDS = 0.25
 REFRESH_SECONDS = 0.1
 REFILL_SECONDS = 0.05
 SECOND_LOOK_SECONDS = 0.25
+CORRECT_SECONDS = 1.0
 PROMOTE_SECONDS = 0.25
 RECONCILE_SECONDS = 0.5
 CLOCK_SECONDS = 1.0
 HOLD = SECOND
 LEAST_JUDGED = 20
+CORRECTED_WITHIN = 30 * SECOND
 LONGEST_WINDOW = 10 * SECOND
 
 
@@ -77,6 +79,7 @@ class Term:
         self._refill = Refill()
         self._queue = DialQueue(runtime.broker)
         self._reconciler = Reconciler(runtime)
+        self._corrected: set[int] = set()
         self._lost = asyncio.Event()
         self._steps = runtime.clock.steps
 
@@ -89,6 +92,7 @@ class Term:
             (REFILL_SECONDS, self._supply),
             (tick, self._grant),
             (SECOND_LOOK_SECONDS, self._look_again),
+            (CORRECT_SECONDS, self._correct),
             (PROMOTE_SECONDS, self._promote),
             (RECONCILE_SECONDS, self._reconciler.reconcile),
             (CLOCK_SECONDS, self._watch_clock),
@@ -180,6 +184,16 @@ class Term:
             self._hold("unused")
         self._board.congestion.look(seen.slots, self._clock.now())
         self._metrics.scheduler_stretch.set(self._board.congestion.stretch)
+
+    async def _correct(self) -> None:
+        """What a store that was away kept from us is found a little later: reports are handed in until it is back."""
+        now = self._clock.now()
+        async with self._database.connect() as connection:
+            found = await control.voided(connection, self._board.lanes, instant(now - CORRECTED_WITHIN))
+        for void in found:
+            if void.attempt_id not in self._corrected:
+                self._board.give_back(void)
+        self._corrected = {void.attempt_id for void in found}
 
     def _hold(self, reason: str) -> None:
         self._metrics.scheduler_holds.labels(reason).inc()

@@ -126,6 +126,50 @@ def test_after_a_fail_over_the_calling_numbers_go_on_taking_turns(run: Run, sett
     assert run(scenario)[:2] == [1, 0]
 
 
+@pytest.mark.parametrize("granted_by", ["this scheduler", "the last one"])
+def test_the_turn_of_an_attempt_that_turns_out_void_late_is_given_back(
+    granted_by: str, run: Run, settings: Settings
+) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[list[int], list[int]]:
+        made, start = await scene(db, contacts=9), now()
+        board = await _board(db, settings, start)
+        first = _grants(board, start, seconds=0.15)
+        opened, _ = await claims(db, first)
+        if granted_by == "the last one":
+            board = await _board(db, settings, start + SECOND)
+        ended = instant(first[1].slot + 20 * SECOND)
+        second = max(one.attempt_id for one in opened if one.entry == first[1])
+        await amend(db, "attempts", second, outcome="void", reason="claim_unanswered", ended_at=ended)
+        for void in await control.voided(db, [made.campaign_id], instant(start)):
+            board.give_back(void)
+        later = start + 30 * SECOND
+        await _refresh(db, board, later)
+        return [one.caller for one in first], [one.caller for one in _grants(board, later, seconds=0.5)[:2]]
+
+    before, after = run(scenario)
+
+    assert (before, after) == ([0, 1], [1, 0])
+
+
+def test_the_turn_of_an_attempt_that_was_void_at_the_second_look_is_not_given_back_twice(
+    run: Run, settings: Settings
+) -> None:
+    async def scenario(db: AsyncConnection) -> bool:
+        made, start = await scene(db, contacts=9), now()
+        board = await _board(db, settings, start)
+        (first, *_) = _grants(board, start, seconds=0.1)
+        (opened,), _ = await claims(db, [first])
+        before = repr(board.lanes[made.campaign_id].callers[made.connection_id].__dict__)
+        await amend(
+            db, "attempts", opened.attempt_id, outcome="void", reason="late", ended_at=instant(first.slot + TAU)
+        )
+        for void in await control.voided(db, [made.campaign_id], instant(start - SECOND)):
+            board.give_back(void)
+        return before == repr(board.lanes[made.campaign_id].callers[made.connection_id].__dict__)
+
+    assert run(scenario)
+
+
 def test_a_connections_rate_goes_on_after_a_fail_over(run: Run, settings: Settings) -> None:
     async def scenario(db: AsyncConnection) -> tuple[int, list[Entry]]:
         made = await scene(db)

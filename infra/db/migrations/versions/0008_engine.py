@@ -1,4 +1,4 @@
-"""Claims without a look for each row's foreign keys; forgetting what customers were told as the sender locks it."""
+"""Claims that look for no foreign keys, voids found by their end, deliveries forgotten as the sender locks them."""
 
 from infra.db.migrations.script import execute
 
@@ -27,6 +27,11 @@ CREATE OR REPLACE FUNCTION count_new_attempts() RETURNS trigger LANGUAGE plpgsql
 END $$;
 """
 
+# Whose turns are given back. Few attempts are void.
+VOIDS = """
+CREATE INDEX attempts_voided ON attempts (ended_at) WHERE outcome = 'void';
+"""
+
 DELIVERIES = """
 DROP FUNCTION forget_deliveries(bigint[]);
 -- What a provider said stays when it is one of `words`, which name nobody.
@@ -48,4 +53,5 @@ $$;
 
 def upgrade() -> None:
     execute(ATTEMPTS)
+    execute(VOIDS)
     execute(DELIVERIES)
