@@ -5,7 +5,7 @@ before its messages were sent, another end, another quota. Retries are not reser
 may be repeated; who calls it holds no contact, because the campaign and its organization are locked here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import takewhile
@@ -54,7 +54,8 @@ _CAMPAIGN = text("""
     SELECT id, organization_id, status, run, start_at, end_at, CAST(spec AS text) AS spec, CAST(plan AS text) AS plan
     FROM campaigns WHERE id = :id AND channel = 'sms' AND status IN ('scheduled', 'active', 'paused') FOR SHARE
 """)
-_ORGANIZATION = text("SELECT timezone, daily_sms_quota FROM organizations WHERE id = :id FOR NO KEY UPDATE")
+_ORGANIZATION = text("SELECT timezone, daily_sms_quota FROM organizations WHERE id = :id")
+_LOCK_ORGANIZATION = text("SELECT timezone, daily_sms_quota FROM organizations WHERE id = :id FOR NO KEY UPDATE")
 # Who waits for a first message of this run, by when; and whoever is to follow into this run, or into the next one.
 _WANTED = text("""
     SELECT greatest(due_at, :since) AS at, count(*) AS messages FROM contacts
@@ -120,22 +121,38 @@ async def scattered(connection: AsyncConnection) -> list[int]:
 
 async def fold(connection: AsyncConnection, organization_id: int) -> None:
     """Replace the rows of a ledger by their sums; nobody takes from it meanwhile."""
-    await connection.execute(_ORGANIZATION, {"id": organization_id})
+    await connection.execute(_LOCK_ORGANIZATION, {"id": organization_id})
     await connection.execute(_FOLD, {"id": organization_id})
 
 
 async def _fit(connection: AsyncConnection, campaign_id: int, now: datetime, *, is_strict: bool) -> None:
+    """Contacts are counted before the organization is held, because its claims wait meanwhile, and a million take a
+    while. What was claimed in between is found the next time; who has to be told exactly what has room counts after.
+    """
     campaign = (await connection.execute(_CAMPAIGN, {"id": campaign_id})).one_or_none()
     if campaign is None:
         return
-    organization = (await connection.execute(_ORGANIZATION, {"id": campaign.organization_id})).one()
-    quota: int | None = organization.daily_sms_quota
+    of = {"id": campaign.organization_id}
+    organization = (await connection.execute(_LOCK_ORGANIZATION if is_strict else _ORGANIZATION, of)).one()
+    sending = _sending(campaign, organization.timezone, now)
+    wanted = await _wanted(connection, campaign, sending) if organization.daily_sms_quota is not None else []
+    if (await connection.execute(_LOCK_ORGANIZATION, of)).one() == organization:
+        await _reserve(connection, campaign, sending, wanted, organization.daily_sms_quota, is_strict=is_strict)
+
+
+async def _reserve(
+    connection: AsyncConnection,
+    campaign: Row[Any],
+    sending: Sending,
+    wanted: Sequence[tuple[date, int]],
+    quota: int | None,
+    *,
+    is_strict: bool,
+) -> None:
     if quota is None:
         await _keep(connection, campaign, {})
         return
-    sending = _sending(campaign, organization.timezone, now)
     days = tuple(sending.days())
-    wanted = await _wanted(connection, campaign, sending)
     used = await usage(connection, campaign.organization_id, days[0], days[-1]) if days else {}
     found = spread(wanted, days, lambda day: _room(used.get(day, UNUSED), campaign.id, quota))
     if is_strict and found.left:

@@ -12,7 +12,8 @@ def test_the_rule_packs_are_listed_with_hours_caps_and_source(api: Api) -> None:
     florida = next(one for one in items if one["name"] == "us-florida")
     assert florida == {
         "name": "us-florida",
-        "source": "Fla. Stat. 501.616(6): 8 a.m. to 8 p.m., three calls in 24 hours",
+        "source": "Fla. Stat. 501.616(6)(a) and (b): 8 a.m. to 8 p.m. in the called person's time zone, three calls on "
+        "one subject in 24 hours",
         "windows": [
             {
                 "days": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
@@ -21,7 +22,7 @@ def test_the_rule_packs_are_listed_with_hours_caps_and_source(api: Api) -> None:
             }
         ],
         "max_attempts_per_number": [{"count": 3, "hours": 24}],
-        "note": None,
+        "note": "the rule counts the calls on one subject, the pack all calls to a number",
     }
 
 
