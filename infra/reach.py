@@ -19,6 +19,10 @@ REDIS = "OUTDIAL_REDIS_URL"
 ANSWER_SECONDS = 5.0
 POSTGRESQL_PORT = 5432
 REDIS_PORT = 6379
+# What waiting cannot heal: user, password, database.
+UNFIT = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+# What the driver raises while it connects is not always wrapped.
+AWAY = (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 async def refuse_unreachable_database(url: str) -> None:
@@ -30,7 +34,7 @@ async def refuse_unreachable_database(url: str) -> None:
             pass
     except OSError:
         raise _silent(DATABASE, place) from None
-    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except AWAY as error:
         raise _unwilling(DATABASE, place, error) from None
     finally:
         await engine.dispose()
@@ -54,14 +58,21 @@ def refuse_unreachable_redis(url: str) -> None:
 
 def database_place(url: str) -> str:
     """Host and port, or the folder of the socket; ConfigurationError when it is no URL of a PostgreSQL."""
-    return _place(parsed(url))
+    return place_of(parsed(url))
 
 
-def _place(parts: URL) -> str:
+def place_of(parts: URL) -> str:
+    """Host and port, or the folder of the socket."""
     host = parts.host or parts.query.get("host") or "localhost"
     if not isinstance(host, str) or host.startswith("/"):
         return host if isinstance(host, str) else ", ".join(host)
     return f"{host}:{parts.port or parts.query.get('port') or POSTGRESQL_PORT}"
+
+
+def refuse_unfit(database: URL, error: Exception) -> None:
+    """ConfigurationError when the error, of connecting to a database, is one that no waiting heals."""
+    if isinstance(_cause(error), UNFIT):
+        raise _unwilling(DATABASE, place_of(database), error) from None
 
 
 def _redis(url: str) -> Redis:
@@ -82,6 +93,11 @@ def _silent(variable: str, place: str) -> ConfigurationError:
 
 def _unwilling(variable: str, place: str, error: Exception) -> ConfigurationError:
     """The kind of error only: its text may repeat what the URL holds."""
-    wrapped = getattr(error, "orig", None)
-    kind = type(wrapped.__cause__ if wrapped is not None and wrapped.__cause__ else error).__name__
+    kind = type(_cause(error)).__name__
     return ConfigurationError(f"{variable}: {place} does not let us in ({kind})", "check user, password and database")
+
+
+def _cause(error: Exception) -> BaseException:
+    """The driver's own error."""
+    wrapped = getattr(error, "orig", None)
+    return wrapped.__cause__ if wrapped is not None and wrapped.__cause__ else error

@@ -8,7 +8,7 @@ import gc
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from infra.clock import MEASURE_EVERY_SECONDS, Clock
 from infra.db.engine import create_engine, refuse_unsafe
 from infra.metrics import Metrics, make_metrics
 from infra.queue.broker import make_broker
+from infra.reach import AWAY, place_of, refuse_unfit
 from infra.settings import Settings
 
 logger = structlog.get_logger()
@@ -39,6 +40,10 @@ class Runtime:
     clock: Clock
     broker: RedisBroker
     metrics: Metrics
+
+
+class StoppedError(Exception):
+    """The process was told to end before its database answered."""
 
 
 Main = Callable[[Runtime, asyncio.Event], Coroutine[Any, Any, None]]
@@ -71,16 +76,17 @@ async def _serve(settings: Settings, main: Main) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with open_runtime(settings) as runtime:
-        await main(runtime, stop)
+    with suppress(StoppedError):
+        async with open_runtime(settings, stop) as runtime:
+            await main(runtime, stop)
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
-    """Open the stores; waits for a database that is away and refuses one that is unsafe."""
+async def open_runtime(settings: Settings, stop: asyncio.Event | None = None) -> AsyncIterator[Runtime]:
+    """Open the stores; a database that is away is waited for until `stop` (StoppedError), an unsafe one refused."""
     database = create_engine(required(settings.database_url, "OUTDIAL_DATABASE_URL"))
     clock = Clock()
-    await _wait_for_database(database, clock)
+    await _wait_for_database(database, clock, stop or asyncio.Event())
     broker = make_broker(required(settings.redis_url, "OUTDIAL_REDIS_URL"))
     keeper = asyncio.create_task(_keep_time(database, clock))
     try:
@@ -98,17 +104,20 @@ def required(value: SecretStr | None, name: str) -> str:
     return value.get_secret_value()
 
 
-async def _wait_for_database(database: AsyncEngine, clock: Clock) -> None:
-    while True:
+async def _wait_for_database(database: AsyncEngine, clock: Clock, stop: asyncio.Event) -> None:
+    while not stop.is_set():
         try:
             async with database.connect() as connection:
                 await refuse_unsafe(connection)
                 await clock.measure(connection)
-        except (OSError, SQLAlchemyError) as error:
-            logger.warning("database.awaited", error=type(error).__name__)
-            await asyncio.sleep(WAIT_FOR_STORE_SECONDS)
+        except AWAY as error:
+            refuse_unfit(database.url, error)
+            logger.warning("database.awaited", place=place_of(database.url), error=type(error).__name__)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), WAIT_FOR_STORE_SECONDS)
         else:
             return
+    raise StoppedError
 
 
 async def _keep_time(database: AsyncEngine, clock: Clock) -> None:
