@@ -25,6 +25,8 @@ STEADY_SECONDS = 1.5
 SETTLED_SECONDS = 10.0
 FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 5.0
+# A full disk may have room again.
+UNWRITABLE_SECONDS = 5.0
 LARGEST_LOG = 64 * 1024 * 1024
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -92,11 +94,13 @@ class Supervisor:
         self.watched: list[Watched] = []
         self._pids = pids
         self._lists = lists
+        self._pids_due_at: float | None = None
 
     def start(self, role: str, program: Program) -> None:
         """Start a program and keep it running from now on."""
         self.watched.append(Watched(role, program))
-        self._launch(self.watched[-1])
+        _launch(self.watched[-1])
+        self._write_pids()
 
     def look(self) -> None:
         """Start again what has died, at once the first time and later if it keeps dying."""
@@ -104,8 +108,10 @@ class Supervisor:
         for one in self.watched:
             if one.restart_at is None and not one.is_alive:
                 _note_death(one, now)
-            if one.restart_at is not None and one.restart_at <= now:
-                self._launch(one)
+            if one.restart_at is not None and one.restart_at <= now and _launched_again(one, now):
+                self._pids_due_at = now
+        if self._pids_due_at is not None and self._pids_due_at <= now:
+            self._correct_pids(now)
 
     def dead_roles(self) -> list[str]:
         return sorted({one.role for one in self.watched if not one.is_alive})
@@ -124,10 +130,14 @@ class Supervisor:
             one.program.stop()
         self._pids.unlink(missing_ok=True)
 
-    def _launch(self, one: Watched) -> None:
-        one.program.launch()
-        one.started_at, one.restart_at = time.monotonic(), None
-        self._write_pids()
+    def _correct_pids(self, now: float) -> None:
+        try:
+            self._write_pids()
+        except OSError as error:
+            self._pids_due_at = now + UNWRITABLE_SECONDS
+            logger.warning("pids.unwritten", error=error.strerror)
+        else:
+            self._pids_due_at = None
 
     def _write_pids(self) -> None:
         """Whole or not at all, so that a reader never sees half a file."""
@@ -146,6 +156,22 @@ class Supervisor:
 def restart_delay(deaths: int) -> float:
     """Seconds to wait before starting again what died this often in a row; nothing the first time."""
     return 0.0 if deaths <= 1 else min(FIRST_DELAY_SECONDS * 2 ** min(deaths - 2, 10), LONGEST_DELAY_SECONDS)
+
+
+def _launch(one: Watched) -> None:
+    one.program.launch()
+    one.started_at, one.restart_at = time.monotonic(), None
+
+
+def _launched_again(one: Watched, now: float) -> bool:
+    """False, and due later, when its files cannot be written: the others must not fall with it."""
+    try:
+        _launch(one)
+    except OSError as error:
+        one.restart_at = now + UNWRITABLE_SECONDS
+        logger.warning("process.not_started", role=one.role, error=error.strerror)
+        return False
+    return True
 
 
 def _note_death(one: Watched, now: float) -> None:

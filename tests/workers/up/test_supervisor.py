@@ -57,6 +57,28 @@ def test_pids_are_written_by_role(supervisor: Supervisor, tmp_path: Path) -> Non
     assert pids(tmp_path) == {"up": os.getpid(), "web": pid(web), "dialer": [pid(dialer)]}
 
 
+@pytest.mark.parametrize("lost", ["run", "logs"])
+def test_files_that_cannot_be_written_end_nothing_and_are_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setattr("workers.up.supervisor.UNWRITABLE_SECONDS", 0.0)
+    for folder in ("run", "logs"):
+        (tmp_path / folder).mkdir()
+    supervisor = Supervisor(tmp_path / "run" / "pids.json")
+    web = polite(tmp_path / "logs", "web")
+    supervisor.start("web", web)
+    (tmp_path / lost).rename(tmp_path / "away")
+    killed = kill(web)
+
+    supervisor.look()
+    (tmp_path / "away").rename(tmp_path / lost)
+    supervisor.look()
+
+    assert supervisor.dead_roles() == []
+    assert pids(tmp_path / "run")["web"] == pid(web) != killed
+    supervisor.stop()
+
+
 def test_what_dies_is_started_again_and_its_new_pid_is_written(supervisor: Supervisor, tmp_path: Path) -> None:
     web = polite(tmp_path, "web")
     supervisor.start("web", web)
