@@ -76,14 +76,6 @@ def audit(
     return int(any(finding.verdict is Verdict.VIOLATED for finding in findings))
 
 
-def refuse_nothing(settings: Settings) -> None:
-    """ConfigurationError when there is no database to audit: nothing is no clean ledger."""
-    if settings.database_url is None and not (settings.home / "postgres").exists():
-        raise ConfigurationError(
-            f"there is no installation at {settings.home.resolve()}", "name its --home, or set OUTDIAL_DATABASE_URL"
-        )
-
-
 async def _audit(settings: Settings, witness: Path | None) -> Findings:
     terms = Terms(settings.retry_minute, timedelta(minutes=settings.max_attempt_minutes), settings.slot_tolerance)
     async with ledger.snapshot(required(settings.database_url, "OUTDIAL_DATABASE_URL")) as connection:

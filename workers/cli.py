@@ -106,8 +106,7 @@ def audit(
 ) -> None:
     """Check the invariants on the live database, and on a provider's log; exit code 1 when one is broken."""
     from workers.audit import audit as run_audit
-    from workers.audit import refuse_nothing
-    from workers.installation import with_stores
+    from workers.installation import refuse_nothing, with_stores
 
     refuse_nothing(_settings(home=home))
     with with_stores(_settings(home=home)) as settings:

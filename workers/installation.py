@@ -35,6 +35,14 @@ def with_stores(settings: Settings) -> Iterator[Settings]:
         )
 
 
+def refuse_nothing(settings: Settings) -> None:
+    """ConfigurationError when there is no database yet: one made on the way would be empty, and seem to be well."""
+    if settings.database_url is None and not (settings.home / "postgres").exists():
+        raise ConfigurationError(
+            f"there is no installation at {settings.home.resolve()}", "name its --home, or set OUTDIAL_DATABASE_URL"
+        )
+
+
 def with_secrets(settings: Settings) -> Settings:
     """Settings with the home's secrets where the environment has none and one is of use."""
     own = secrets.installed(prepare(settings.home))

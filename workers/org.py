@@ -66,7 +66,7 @@ def create(
     async def made(connection: "AsyncConnection") -> "Organization":
         return await edit_organization(connection, await create_organization(connection, _name(name)), edit)
 
-    _print([_do(home, made)], as_json=as_json)
+    _print([_do(home, made, anew=True)], as_json=as_json)
 
 
 @org.command("set")
@@ -151,13 +151,18 @@ async def _found(connection: "AsyncConnection", name: str) -> "Organization":
     return found
 
 
-def _do(home: Path | None, step: "Callable[[AsyncConnection], Awaitable[T]]") -> T:
-    """Do a step in one transaction on this installation's database, which is started if it is embedded."""
+def _do(home: Path | None, step: "Callable[[AsyncConnection], Awaitable[T]]", *, anew: bool = False) -> T:
+    """Do a step in one transaction on this installation's database, which is started if it is embedded, and made only
+    with `anew`.
+    """
     from infra.settings import load_settings
-    from workers.installation import with_stores
+    from workers.installation import refuse_nothing, with_stores
     from workers.runtime import required
 
-    with with_stores(load_settings(**({} if home is None else {"home": home}))) as settings:
+    installed = load_settings(**({} if home is None else {"home": home}))
+    if not anew:
+        refuse_nothing(installed)
+    with with_stores(installed) as settings:
         return asyncio.run(_in_transaction(required(settings.database_url, "OUTDIAL_DATABASE_URL"), step))
 
 

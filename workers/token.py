@@ -14,7 +14,7 @@ from domain.organization import LONGEST_NAME, known_region
 from infra.db.engine import create_engine
 from infra.db.organizations import Wanted, organization_named, save_organization
 from infra.settings import Settings
-from workers.installation import with_secrets, with_stores
+from workers.installation import refuse_nothing, with_secrets, with_stores
 from workers.runtime import required
 from workers.web.auth import Scope
 
@@ -32,6 +32,8 @@ def issue(settings: Settings, wanted: Wanted, grant: Grant, *, create: bool) -> 
     """The token. With `create` the organization is made or brought up to date, else it must exist."""
     _check(wanted)
     scopes = _scopes(grant.scope)
+    if not create:
+        refuse_nothing(settings)
     secret = _secret(settings)
     with with_stores(settings) as complete:
         url = required(complete.database_url, "OUTDIAL_DATABASE_URL")

@@ -20,7 +20,8 @@ from tests import builders
 from tests.builders import Scene
 from tests.conftest import Run
 from tests.rows import amend
-from workers.audit import audit, judge, privacy, refuse_nothing
+from workers.audit import audit, judge, privacy
+from workers.installation import refuse_nothing
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 RETRY_CONFIG = {

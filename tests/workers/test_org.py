@@ -1,6 +1,7 @@
 """`outdial org` shows organizations to operators and changes them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,20 @@ def org(*arguments: str) -> Result:
 
 def printed(*arguments: str) -> Any:
     return json.loads(org(*arguments, "--json").stdout)
+
+
+@pytest.mark.parametrize("words", [("list",), ("show", "Acme"), ("set", "Acme", "--region=US")])
+def test_a_home_that_is_not_there_is_told_and_not_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("OUTDIAL_DATABASE_URL")
+    nowhere = tmp_path / "nowhere"
+
+    told = org(*words, "--home", str(nowhere))
+
+    assert told.exit_code != 0
+    assert "there is no installation at" in told.stderr
+    assert not nowhere.exists()
 
 
 def test_an_organization_is_made_with_what_is_given() -> None:

@@ -54,6 +54,15 @@ def test_an_unknown_organization_is_an_error_that_names_the_way_out(settings: Se
     assert refused.value.way_out == "add --create to make it"
 
 
+def test_a_home_that_is_not_there_is_made_only_with_create(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+
+    with pytest.raises(ConfigurationError, match=r"no installation at .*nowhere"):
+        issue(load_settings(home=nowhere), Wanted("Acme"), Grant("ana"), create=False)
+
+    assert not nowhere.exists()
+
+
 def test_an_organization_is_made_with_what_is_given(settings: Settings, run: Run) -> None:
     issue(settings, Wanted("Acme", "Europe/Berlin", "DE", 500, 30), Grant("ana"), create=True)
 
