@@ -5,7 +5,7 @@ from math import ceil
 
 from domain.campaign import MOST_PER_SECOND, AppConfig, Channel
 
-NO_CONTACTS = "there is no contact yet; upload a cohort"
+NO_CONTACTS = "there is no contact yet; upload a cohort, or wait for one that is being read"
 NEVER_OPEN = (
     "the allowed schedule has no open time between the campaign's start and end; widen it or move end_timestamp"
 )

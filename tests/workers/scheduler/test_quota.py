@@ -91,10 +91,10 @@ class Engine:
         await asyncio.gather(*(recorder.record(Report(one.attempt_id, outcome, Source.DIALER, now)) for one in claimed))
 
 
-def test_two_thousand_contacts_at_247_a_day_over_a_dst_change_with_kills_at_the_days_edges(
+def test_ten_thousand_contacts_at_1234_a_day_over_a_dst_change_with_kills_at_the_days_edges(
     run: Run, settings: Settings
 ) -> None:
-    made = run(lambda db: texting(db, quota=247, zone=ZONE, contacts=2000, attempts_per_second=500))
+    made = run(lambda db: texting(db, quota=1234, zone=ZONE, contacts=10_000, attempts_per_second=500))
     days = [LocalDay(FIRST + timedelta(days=n), ZONE) for n in range(9)]
 
     async def pass_by(runtime: Runtime) -> list[Entry]:
@@ -105,9 +105,9 @@ def test_two_thousand_contacts_at_247_a_day_over_a_dst_change_with_kills_at_the_
 
     sent = with_runtime(settings, pass_by)
 
-    split = {day.date: 247 for day in days[:8]} | {days[8].date: 24}
+    split = {day.date: 1234 for day in days[:8]} | {days[8].date: 128}
     assert Counter(local_day(instant(one.slot), ZONE).date for one in sent) == split
-    assert len({one.contact_id for one in sent}) == len(sent) == 2000
+    assert len({one.contact_id for one in sent}) == len(sent) == 10_000
     assert run(lambda db: told(db, made)) == {day: (messages, 0) for day, messages in split.items()}
     assert [run(look) for look in (misledgered, miscounts, contradictions)] == [[], [], []]
 
