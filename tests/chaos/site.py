@@ -21,9 +21,9 @@ from infra.settings import PREFIX, Settings
 from tests.acceptance.conftest import FAST
 from tests.chaos.proxy import Proxy, Wire
 from workers.demo.client import Api
-from workers.demo.installation import free_ports
 from workers.installation import migrate_database, with_secrets
 from workers.token import Grant, issue
+from workers.up.ports import free_ports
 from workers.up.processes import STOP_ORDER, Shape, commands, local_url, metrics_ports
 from workers.up.supervisor import Command, Supervisor, Watched
 

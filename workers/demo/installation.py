@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from domain.errors import OutdialError
 from infra.embedded.process import bound_to_parent
 from infra.settings import PREFIX, Settings
+from workers.up.ports import free_ports
 
 STOP_SECONDS = 20.0
 
@@ -72,11 +72,3 @@ def own_settings(home: Path, settings: Mapping[str, str]) -> Settings:
         encryption_key=None,
         retry_minute_seconds=float(settings.get("RETRY_MINUTE_SECONDS", "60")),
     )
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

@@ -19,7 +19,7 @@ import pytest
 
 from infra.settings import load_settings
 from tests.builders import ENCRYPTION_KEY, JWT_SECRET
-from workers.up.ports import trouble_with
+from workers.up.ports import free_ports
 from workers.up.processes import Shape, commands, environment_of, metrics_ports, metrics_urls
 
 PATIENCE_SECONDS = 30.0
@@ -222,7 +222,7 @@ def test_each_process_has_a_log_of_its_own(tmp_path: Path) -> None:
 
 
 def test_each_process_serves_its_metrics_on_a_port_of_its_own_from_the_webs_on(tmp_path: Path) -> None:
-    web, simulator, *_ = row_of_free_ports(8)
+    web, simulator, *_ = free_ports(8)
     settings, shape = load_settings(home=tmp_path, port=web), Shape(dialers=2, simulator=simulator)
 
     urls = metrics_urls(shape, metrics_ports(settings, shape))
@@ -236,7 +236,7 @@ def test_each_process_serves_its_metrics_on_a_port_of_its_own_from_the_webs_on(t
 
 
 def test_a_port_that_is_taken_is_stepped_over(tmp_path: Path) -> None:
-    web, taken, *_ = row_of_free_ports(8)
+    web, taken, *_ = free_ports(8)
     settings, shape = load_settings(home=tmp_path, port=web), Shape()
 
     with socket.create_server(("127.0.0.1", taken)):
@@ -288,20 +288,6 @@ def is_running(one: psutil.Process) -> bool:
         return bool(one.is_running() and one.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def row_of_free_ports(count: int) -> range:
-    """Ports side by side, below those the system hands out by itself."""
-    rows = (range(first, first + count) for first in range(20_000, 30_000, count))
-    return next(row for row in rows if all(trouble_with("127.0.0.1", port) is None for port in row))
 
 
 def wait_for_another_pid(up: Up, role: str, old: int) -> None:
