@@ -48,8 +48,10 @@ class Report:
     attempts: int
 
 
-def torment(home: Path, minutes: float, seed: int, rates: list[float]) -> Report:
-    """Run campaigns under faults for so long, let them come to rest, and audit."""
+def torment(home: Path, minutes: float, seed: int, rates: list[float], patience: float = 1.0) -> Report:
+    """Run campaigns under faults for so long, let them come to rest, and audit. A machine that is busy with other
+    things needs `patience` times as long to catch up.
+    """
     began = time.monotonic()
 
     def say(line: str) -> None:
@@ -69,7 +71,7 @@ def torment(home: Path, minutes: float, seed: int, rates: list[float]) -> Report
             f"healed: {made:,} attempts accepted, {load.opted_out} opt-outs, {len(load.erased)} erasures, "
             f"{load.redialled} redials, {_runs(site, load.recurring)} runs, {load.refused} requests to try again"
         )
-        alive = _catches_up(site, load, say)
+        alive = _catches_up(site, load, say, patience)
         rested = _comes_to_rest(site, sum(load.rates.values()), say)
         told, left = webhook_was_told(site, load.watched, receiver, say), nobody_is_left(site, load.erased, say)
         code = audit(site.settings, site.witness, site.home / "logs")
@@ -98,7 +100,7 @@ def _attempts(site: Site) -> int:
     return _number(site, "attempts WHERE accepted_at IS NOT NULL")
 
 
-def _catches_up(site: Site, load: Load, say: Say) -> bool:
+def _catches_up(site: Site, load: Load, say: Say, patience: float) -> bool:
     """I12: in 1.05 of the backlog over the rate, and fifteen seconds, a campaign starts as many attempts as were due.
 
     Not these very contacts: retries that fall due meanwhile go first.
@@ -109,7 +111,7 @@ def _catches_up(site: Site, load: Load, say: Say) -> bool:
     while left:
         passed = time.monotonic() - began
         for key in sorted(left):
-            allowed = 1.05 * due[key] / load.rates[key] + CATCH_UP_SECONDS
+            allowed = patience * (1.05 * due[key] / load.rates[key] + CATCH_UP_SECONDS)
             started = _number(site, "attempts WHERE campaign_id = %s AND started_at >= %s", key, healed_at)
             waiting = _number(site, "contacts WHERE campaign_id = %s AND due_at <= %s", key, healed_at)
             if started >= due[key] or not waiting:

@@ -9,7 +9,7 @@ from tests.chaos.__main__ import torment
 
 @pytest.mark.timeout(400)
 def test_kills_freezes_cuts_and_restarts_lose_nobody_and_dial_nobody_twice(tmp_path: Path) -> None:
-    report = torment(tmp_path / "home", minutes=0.3, seed=3, rates=[15.0, 8.0, 2.5])
+    report = torment(tmp_path / "home", minutes=0.3, seed=3, rates=[15.0, 8.0, 2.5], patience=4.0)
 
     assert report.exit_code == 0
     assert report.attempts > 0
