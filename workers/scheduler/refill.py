@@ -1,7 +1,10 @@
 """Keeps the lanes supplied with due contacts, and looks again at grants that should have been used by now.
 
 Pages are read from a kept cursor. Rows that commit behind it (a cohort being read, a contact given back) are found by
-starting over: after every short page, and every so often whatever happens.
+starting over: after every short page, and every so often whatever happens. Whoever starts over does not begin where the
+index does, for there stand the entries of all who were claimed since the last vacuum (and of all whatever, while some
+session keeps an old snapshot), but a minute behind the first who was due the last time. What becomes due further back
+(a report that came late, a transaction that took long) is found by beginning at the beginning, which is done seldom.
 
 Where each contact has hours of its own, a page is large, those who are open are queued, and the others put off until
 they open: nobody who is closed costs a slot, or stands before those who are open.
@@ -29,6 +32,8 @@ MOST_PAGE = 1000
 LEAST_WAITING = 16
 POLL_SECONDS = 0.2
 START_OVER_SECONDS = 15.0
+BEGINNING_SECONDS = 120.0
+BEHIND = timedelta(minutes=1)
 SECOND_LOOK = 1_000_000
 NEXT_MOMENTS = timedelta(seconds=1)
 
@@ -38,25 +43,34 @@ Read = Callable[[AsyncConnection, Sequence[Page], datetime], Awaitable[list[T]]]
 
 @dataclass(slots=True)
 class Cursor:
-    """How far a lane's due contacts have been read."""
+    """How far a lane's due contacts have been read. Nobody is due before `floor`, as far as is known."""
 
     due_at: datetime = EPOCH
     contact_id: int = 0
+    floor: datetime = EPOCH
     read_at: float = field(default=-POLL_SECONDS)
     started_at: float = field(default_factory=monotonic)
+    began_at: float = field(default_factory=monotonic)
     is_short: bool = True
 
     def next_page(self, campaign_id: int, limit: int, due_from: datetime) -> Page:
         now = monotonic()
         if self.is_short or now - self.started_at > START_OVER_SECONDS:
-            self.due_at, self.contact_id, self.started_at = due_from, 0, now
+            self._start_over(due_from, now)
         self.read_at = now
         return Page(campaign_id, limit, self.due_at, self.contact_id)
 
-    def moved_to(self, page: Sequence[Due], limit: int) -> None:
+    def moved_to(self, page: Sequence[Due], limit: int, now: datetime) -> None:
+        if self.read_at == self.started_at:
+            self.floor = min(page[0].due_at if page else now, now - BEHIND)
         self.is_short = len(page) < limit
         if page:
             self.due_at, self.contact_id = page[-1].due_at, page[-1].contact_id
+
+    def _start_over(self, due_from: datetime, now: float) -> None:
+        if now - self.began_at > BEGINNING_SECONDS:
+            self.floor, self.began_at = EPOCH, now
+        self.due_at, self.contact_id, self.started_at = max(self.floor, due_from), 0, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +117,7 @@ class Refill:
         """Queue the due contacts of lanes whose hours are the same for all."""
         at_once = [intake for intake in hungry if intake.lane.callees is None]
         for intake, page in await _pages(connection, read, at_once, now):
-            intake.cursor.moved_to(page, _page_size(intake.lane))
+            intake.cursor.moved_to(page, _page_size(intake.lane), instant(now))
             intake.queue.extend(Candidate(due.contact_id, due.attempts + 1) for due in _new(page, intake.lane))
 
     async def _supply_open(
@@ -123,7 +137,7 @@ class Refill:
         lane, enough = intake.lane, _page_size(intake.lane)
         is_open = [place for place, due in enumerate(page) if judged[due.contact_id].is_open]
         ends = is_open[enough - 1] + 1 if len(is_open) >= enough else len(page)
-        intake.cursor.moved_to(page[:ends], ends if ends < len(page) else _read_size(lane))
+        intake.cursor.moved_to(page[:ends], ends if ends < len(page) else _read_size(lane), instant(now))
         new = _new(page, lane)
         waiting = {due.contact_id: judged[due.contact_id].until for due in new if not judged[due.contact_id].is_open}
         intake.queue.extend(

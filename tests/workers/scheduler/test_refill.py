@@ -18,7 +18,14 @@ from tests.builders import Scene, scene
 from tests.conftest import Run
 from tests.rows import amend, claims, entry, now
 from workers.scheduler import refill
-from workers.scheduler.refill import LEAST_PAGE, POLL_SECONDS, START_OVER_SECONDS, Refill, second_look
+from workers.scheduler.refill import (
+    BEGINNING_SECONDS,
+    LEAST_PAGE,
+    POLL_SECONDS,
+    START_OVER_SECONDS,
+    Refill,
+    second_look,
+)
 
 TAU = 10_000
 SECOND = 1_000_000
@@ -120,7 +127,7 @@ def test_rows_that_commit_behind_the_cursor_are_found(seconds: float, run: Run, 
         lane, supply = _lane(made), Refill()
         await supply.refill(db, [lane], now() + SECOND)
         (late,) = await builders.insert_contacts(
-            db, made.cohort_id, [builders.phone(99)], due_at=datetime.now(UTC) - MINUTE
+            db, made.cohort_id, [builders.phone(99)], due_at=datetime.now(UTC) - MINUTE / 2
         )
         pass_time(seconds)
         await supply.refill(db, [lane], now() + SECOND)
@@ -138,7 +145,7 @@ def test_while_pages_are_full_the_start_is_revisited_now_and_then(run: Run, pass
         await supply.refill(db, [lane], now() + SECOND)
         taken = [_take(lane) for _ in range(LEAST_PAGE)]
         (late,) = await builders.insert_contacts(
-            db, made.cohort_id, [builders.phone(999)], due_at=datetime.now(UTC) - MINUTE
+            db, made.cohort_id, [builders.phone(999)], due_at=datetime.now(UTC) - MINUTE / 2
         )
         pass_time(START_OVER_SECONDS + 1)
         await supply.refill(db, [lane], now() + SECOND)
@@ -148,6 +155,48 @@ def test_while_pages_are_full_the_start_is_revisited_now_and_then(run: Run, pass
     late, queued = run(scenario)
 
     assert queued[0] == late
+
+
+def test_what_becomes_due_far_behind_the_cursor_is_found_by_beginning_at_the_beginning(
+    run: Run, pass_time: Pass
+) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[int, list[int], list[int]]:
+        made = await scene(db, contacts=3)
+        lane, supply = _lane(made), Refill()
+        await supply.refill(db, [lane], now() + SECOND)
+        (late,) = await builders.insert_contacts(
+            db, made.cohort_id, [builders.phone(99)], due_at=datetime.now(UTC) - 9 * MINUTE
+        )
+        pass_time(START_OVER_SECONDS + 1)
+        await supply.refill(db, [lane], now() + SECOND)
+        soon = [one.contact_id for one in lane.firsts]
+        pass_time(BEGINNING_SECONDS)
+        await supply.refill(db, [lane], now() + SECOND)
+        return late, soon, [one.contact_id for one in lane.firsts]
+
+    late, soon, queued = run(scenario)
+
+    assert late not in soon
+    assert queued == [*soon, late]
+
+
+def test_who_is_due_since_long_ago_and_was_never_taken_is_read_however_often_it_starts_over(
+    run: Run, pass_time: Pass
+) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[tuple[int, ...], list[list[int]]]:
+        made = await scene(db, contacts=3)
+        await amend(db, "contacts", made.contact_ids[0], due_at=datetime.now(UTC) - 9 * MINUTE)
+        lane, supply, seen = _lane(made), Refill(), list[list[int]]()
+        for _ in range(3):
+            await supply.refill(db, [lane], now() + SECOND)
+            seen.append([one.contact_id for one in lane.firsts])
+            lane.firsts.clear()
+            pass_time(START_OVER_SECONDS + 1)
+        return made.contact_ids, seen
+
+    ids, seen = run(scenario)
+
+    assert seen == [list(ids)] * 3
 
 
 def test_no_contact_is_queued_twice_however_often_it_is_read(run: Run, pass_time: Pass) -> None:
