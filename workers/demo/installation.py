@@ -20,12 +20,13 @@ STOP_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Its home, the API's base and the URL that a connection to the simulated provider posts to."""
+    """Its home, the API's base, the URL that a connection to the simulated provider posts to, and where metrics are."""
 
     home: Path
     url: str
     simulator: str
     process: "subprocess.Popen[str]"
+    metrics: dict[str, str | list[str]]
 
     def pids(self) -> dict[str, int | list[int]]:
         """The processes as they are now, by role."""
@@ -54,7 +55,7 @@ def running(home: Path, settings: Mapping[str, str], moods: str, dialers: int = 
         if not line:
             raise OutdialError("`outdial up` did not become ready", f"see {home / 'logs'}")
         ready = json.loads(line)
-        yield Installation(home, ready["url"], ready["simulator"], child)
+        yield Installation(home, ready["url"], ready["simulator"], child, ready["metrics"])
     finally:
         child.send_signal(signal.SIGTERM)
         child.wait(STOP_SECONDS)

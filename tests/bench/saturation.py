@@ -1,0 +1,155 @@
+"""How many attempts a second are completed when there is always more to do, and what each of them costs.
+
+Complete is dialled, answered for good, and its outcome committed: counted in the ledger at both edges of a stretch in
+which all campaigns are busy, with the CPU time of every process between the same edges.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench import meter
+from tests.bench.peers.run import Stage, plain_actors, stage
+from tests.bench.site import QUIET, Site, Slots, phones, site
+
+RATE = 500.0
+WARM_SECONDS = 5.0
+
+# Busy lines are told with one callback; an answer at once ends the attempt.
+PROVIDERS = {
+    "callbacks": "--no-patterns --latency-ms 0 --outcomes busy=100 --ring-seconds 0.2 --callback-connections 600",
+    "at once": "--no-patterns --latency-ms 0 --outcomes completed=100 --answer-at-once",
+}
+# Slots that are late because the machine is full shall be used, not thrown away: this measures work, not punctuality.
+TOLERANCE_MS = 100
+UNBOUND = 1_000_000
+# More than a plain actor for each contact has ever made of two cores.
+PEER_AT_MOST = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much is asked for: campaigns at 500 a second each, for so long after it has warmed up."""
+
+    campaigns: int = 16
+    dialers: int = 2
+    seconds: float = 15.0
+    tolerance_ms: int = TOLERANCE_MS
+
+    @property
+    def contacts(self) -> int:
+        """Of each campaign: enough that none runs dry."""
+        return round(RATE * (WARM_SECONDS + self.seconds + 5))
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What stands in the ledger and on the meters at one instant (seconds)."""
+
+    at: float
+    started: int
+    complete: int
+    reading: meter.Reading
+    slots: Slots | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Saturated:
+    """A busy stretch: `cpu` in seconds and `memory` in megabytes by role."""
+
+    name: str
+    provider: str
+    seconds: float
+    started: int
+    complete: int
+    cpu: dict[str, float]
+    memory: dict[str, list[float]]
+    slots: Slots | None = None
+    load: Load | None = None
+
+    @property
+    def complete_per_second(self) -> float:
+        return self.complete / self.seconds
+
+    @property
+    def started_per_second(self) -> float:
+        return self.started / self.seconds
+
+    def micros(self, cpu_seconds: float) -> float:
+        """Microseconds of CPU for each complete attempt."""
+        return cpu_seconds * 1e6 / self.complete if self.complete else float("inf")
+
+    @property
+    def python_micros(self) -> float:
+        return self.micros(meter.python_of(self.cpu))
+
+
+def between(name: str, provider: str, first: Edge, last: Edge, load: Load | None = None) -> Saturated:
+    return Saturated(
+        name,
+        provider,
+        last.at - first.at,
+        last.started - first.started,
+        last.complete - first.complete,
+        last.reading.since(first.reading),
+        last.reading.memory,
+        last.slots.since(first.slots) if first.slots and last.slots else None,
+        load,
+    )
+
+
+def busy_stretch(look: Callable[[], Edge], seconds: float) -> tuple[Edge, Edge]:
+    """The edges of a stretch that begins when everything is warm."""
+    time.sleep(WARM_SECONDS)
+    first = look()
+    time.sleep(seconds)
+    return first, look()
+
+
+def measure(provider: str, load: Load, settings: Mapping[str, str] | None = None) -> Saturated:
+    """Outdial on a new installation."""
+    tolerance = {"SLOT_TOLERANCE_MS": str(load.tolerance_ms)}
+    with (
+        tempfile.TemporaryDirectory(prefix="outdial-bench-") as folder,
+        site(
+            Path(folder),
+            PROVIDERS[provider],
+            dialers=load.dialers,
+            settings=QUIET | tolerance | dict(settings or {}),
+        ) as place,
+    ):
+        trunk = place.connect()
+        campaigns = [place.draft(RATE, phones(series, load.contacts), trunk) for series in range(load.campaigns)]
+        place.settled(campaigns)
+        for campaign_id in campaigns:
+            place.start(campaign_id)
+        first, last = busy_stretch(lambda: _edge(place), load.seconds)
+        return between("Outdial", provider, first, last, load)
+
+
+_COUNTED = """
+    SELECT count(*) FILTER (WHERE started_at IS NOT NULL), count(*) FILTER (WHERE ended_at IS NOT NULL)
+    FROM attempts WHERE outcome IS DISTINCT FROM 'void'
+"""
+
+
+def _edge(place: Site) -> Edge:
+    slots, at = place.slots(), time.time()
+    started, complete = place.database.execute(_COUNTED).fetchone() or (0, 0)
+    return Edge(at, started, complete, place.reading(), slots)
+
+
+def measure_peer(provider: str, seconds: float) -> Saturated:
+    """A plain dramatiq actor for each contact; its limiter is asked and never says no."""
+    contacts = round(PEER_AT_MOST * (WARM_SECONDS + seconds))
+    with stage(PROVIDERS[provider]) as place, plain_actors(place, UNBOUND, phones(0, contacts)):
+        first, last = busy_stretch(lambda: _peers_edge(place), seconds)
+        return between("dramatiq actor a contact", provider, first, last)
+
+
+def _peers_edge(place: Stage) -> Edge:
+    at = time.time()
+    started, complete = place.counted()
+    return Edge(at, started, complete, place.reading())

@@ -1,0 +1,125 @@
+"""An installation under measurement: campaigns that are filled and started as a customer does it, and what it counts.
+
+The ledger is read on a connection of its own, between measurements and at their edges.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.request import urlopen
+
+import psycopg
+from prometheus_client.parser import text_string_to_metric_families
+
+from infra.db.organizations import Wanted
+from infra.embedded import secrets
+from infra.embedded.stores import running as stores_of
+from tests.bench import meter
+from workers.demo.client import Api
+from workers.demo.installation import Installation, own_settings, running
+from workers.token import Grant, issue
+
+CALLERS = ["+14155550100", "+14155550101"]
+AREA_CODES = (212, 213, 303, 305, 312, 404, 415, 512, 602, 617, 702, 713, 206, 210, 214, 310, 317, 408, 614, 619)
+NUMBERS_EACH = 7_000_000
+# The bench asks often; a pause must be answered as fast as it can be.
+QUIET = {"LOG_LEVEL": "warning", "REQUESTS_PER_SECOND": "0"}
+LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    installation: Installation
+    api: Api
+    database: psycopg.Connection[tuple[Any, ...]]
+
+    def connect(self, name: str = "Trunk") -> int:
+        """A connection to the simulated provider."""
+        secret = secrets.installed(self.installation.home).simulator_secret.get_secret_value()
+        settings = {"url": self.installation.simulator, "secret": secret}
+        body = {"name": name, "settings": settings, "phone_numbers": CALLERS}
+        return int(self.api.post("/api/connections", body)["connection_id"])
+
+    def draft(self, rate: float, phones: Sequence[str], connection_id: int) -> int:
+        """A campaign that only has to be started, once its contacts are `settled`."""
+        routes = [{"connection_id": connection_id}]
+        config = {"app_id": "bench", "attempts_per_second": rate, "connection_configs": routes}
+        campaign_id = int(
+            self.api.post("/api/campaigns", {"name": f"At {rate:g}", "app_config": config})["campaign_id"]
+        )
+        csv = "\n".join(["phone", *phones, ""]).encode()
+        self.api.upload(f"/api/campaigns/{campaign_id}/cohorts/upload", "bench.csv", csv)
+        return campaign_id
+
+    def settled(self, campaign_ids: Sequence[int]) -> None:
+        """Wait until the uploaded files have been read."""
+        for campaign_id in campaign_ids:
+            wait_until(lambda: self._cohort(campaign_id) == "completed")  # noqa: B023 - awaited in the same turn
+
+    def start(self, campaign_id: int) -> None:
+        self.api.post(f"/api/campaigns/{campaign_id}/start", {})
+
+    def act(self, campaign_id: int, action: str) -> None:
+        self.api.put(f"/api/campaigns/{campaign_id}/status", {"action": action})
+
+    def reading(self) -> meter.Reading:
+        return meter.read(self.installation.pids())
+
+    def slots(self) -> "Slots":
+        """What all processes have counted so far."""
+        counted = dict.fromkeys(Slots.SERIES, 0.0)
+        for address in _flat(self.installation.metrics):
+            with urlopen(address) as answer:  # noqa: S310 - this installation's own
+                text = answer.read().decode()
+            for family in text_string_to_metric_families(text):
+                for sample in family.samples:
+                    if sample.name in counted:
+                        counted[sample.name] += sample.value
+        return Slots(*(round(counted[name]) for name in Slots.SERIES))
+
+    def _cohort(self, campaign_id: int) -> str:
+        return str(self.api.get(f"/api/campaigns/{campaign_id}/cohorts")["items"][0]["status"])
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Slots granted, used, and received by a dialer but not used."""
+
+    granted: int
+    used: int
+    void: int
+
+    SERIES: ClassVar = ("outdial_slots_granted_total", "outdial_slots_used_total", "outdial_slots_void_total")
+
+    def since(self, before: "Slots") -> "Slots":
+        return Slots(self.granted - before.granted, self.used - before.used, self.void - before.void)
+
+
+@contextmanager
+def site(folder: Path, provider: str, *, dialers: int, settings: Mapping[str, str] = QUIET) -> Iterator[Site]:
+    """A new installation with a simulated provider of these habits."""
+    home = folder / "home"
+    with running(home, QUIET | dict(settings), provider, dialers) as installation:
+        token = issue(own_settings(home, {}), Wanted("Bench"), Grant("bench"), create=True)
+        with psycopg.connect(stores_of(home).database_url, autocommit=True) as database:
+            yield Site(installation, Api(installation.url, token), database)
+
+
+def phones(series: int, count: int) -> list[str]:
+    """Numbers that no other series has."""
+    first = series // len(AREA_CODES) * 500_000
+    if first + count > NUMBERS_EACH:
+        raise ValueError(f"series {series} has no {count:,} numbers")
+    return [f"+1{AREA_CODES[series % len(AREA_CODES)]}{2_000_000 + first + index:07d}" for index in range(count)]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(LOOK_SECONDS)
+
+
+def _flat(found: Mapping[str, str | list[str]]) -> list[str]:
+    return [one for value in found.values() for one in (value if isinstance(value, list) else [value])]
