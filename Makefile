@@ -37,7 +37,8 @@ check: $(READY)
 	$(RUN)/lint-imports
 
 bench: $(READY)
-	$(RUN)/python -m tests.bench
+	@mkdir -p build
+	$(RUN)/python -m tests.bench --json build/bench.json --plot build/bench.png $(BENCH)
 
 bench-ingest: $(READY)
 	$(RUN)/python -m tests.bench.ingest

@@ -4,44 +4,16 @@ Everything runs on this machine, one after the other: Outdial's own installation
 and the same simulated provider. Nothing here asserts: machines are shared, so read the ratios, and run it again.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 import typer
 from rich.console import Console
 
-from tests.bench import report, saturation
-
-Part = Callable[["Bench"], Any]
-
-
-class Bench:
-    """What a run was asked for, and the console it tells its progress on."""
-
-    def __init__(self, console: Console, load: saturation.Load, *, quick: bool) -> None:
-        self.console = console
-        self.load = load
-        self.quick = quick
-
-    def say(self, text: str) -> None:
-        self.console.print(f"[dim]· {text} …[/dim]")
-
-
-def _saturation(bench: Bench) -> list[saturation.Saturated]:
-    seconds = bench.load.seconds
-    found = []
-    for provider in saturation.PROVIDERS:
-        bench.say(f"Outdial, as much as it can, outcomes by {provider}")
-        found.append(saturation.measure(provider, bench.load))
-        bench.say(f"a plain dramatiq actor a contact, as much as it can, outcomes by {provider}")
-        found.append(saturation.measure_peer(provider, seconds))
-    report.saturation(bench.console, found)
-    return found
-
-
-PARTS: dict[str, Part] = {"saturation": _saturation}
+from tests.bench import saturation
+from tests.bench.parts import PARTS, Bench
+from tests.bench.plot import draw
 
 
 def main(
@@ -49,18 +21,22 @@ def main(
     only: Annotated[str, typer.Option(help=f"Parts, separated by commas: {', '.join(PARTS)}.")] = ",".join(PARTS),
     quick: Annotated[bool, typer.Option("--quick", help="A short form of each.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write everything that was measured there.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw starts a second against the target there, as PNG.")] = None,
     campaigns: Annotated[int, typer.Option(min=1, help="At saturation, each at 500 a second.")] = 16,
     dialers: Annotated[int, typer.Option(min=1, help="At saturation.")] = 2,
     tolerance_ms: Annotated[int, typer.Option(min=1, max=100, help="τ at saturation.")] = saturation.TOLERANCE_MS,
 ) -> None:
-    parts = [part.strip() for part in only.split(",")]
-    if unknown := set(parts) - PARTS.keys():
+    """Measure, and print what was measured; the whole takes about ten minutes."""
+    names = [name.strip() for name in only.split(",")]
+    if unknown := set(names) - PARTS.keys():
         raise typer.BadParameter(f"there is no part '{min(unknown)}'; there are {', '.join(PARTS)}")
     load = saturation.Load(campaigns, dialers, 8.0 if quick else 15.0, tolerance_ms)
     bench = Bench(Console(width=100), load, quick=quick)
-    found = {name: PARTS[name](bench) for name in parts}
+    found = {name: PARTS[name](bench) for name in names}
     if json is not None:
         json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+    if plot is not None and bench.lines:
+        draw(plot, bench.lines)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ which all campaigns are busy, with the CPU time of every process between the sam
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tests.bench import meter
 from tests.bench.peers.run import Stage, plain_actors, stage
 from tests.bench.site import QUIET, Site, Slots, phones, site
 
+OURS, PEER = "Outdial", "dramatiq actor a contact"
 RATE = 500.0
 WARM_SECONDS = 5.0
 
@@ -86,6 +87,13 @@ class Saturated:
         return self.micros(meter.python_of(self.cpu))
 
 
+def ratio(found: Sequence[Saturated]) -> float:
+    """Outdial's complete attempts a second to the peer's."""
+    by_name = {one.name: one for one in found}
+    ours, peer = by_name[OURS], by_name[PEER]
+    return ours.complete_per_second / peer.complete_per_second if peer.complete else float("inf")
+
+
 def between(name: str, provider: str, first: Edge, last: Edge, load: Load | None = None) -> Saturated:
     return Saturated(
         name,
@@ -126,7 +134,7 @@ def measure(provider: str, load: Load, settings: Mapping[str, str] | None = None
         for campaign_id in campaigns:
             place.start(campaign_id)
         first, last = busy_stretch(lambda: _edge(place), load.seconds)
-        return between("Outdial", provider, first, last, load)
+        return between(OURS, provider, first, last, load)
 
 
 _COUNTED = """
@@ -146,7 +154,7 @@ def measure_peer(provider: str, seconds: float) -> Saturated:
     contacts = round(PEER_AT_MOST * (WARM_SECONDS + seconds))
     with stage(PROVIDERS[provider]) as place, plain_actors(place, UNBOUND, phones(0, contacts)):
         first, last = busy_stretch(lambda: _peers_edge(place), seconds)
-        return between("dramatiq actor a contact", provider, first, last)
+        return between(PEER, provider, first, last)
 
 
 def _peers_edge(place: Stage) -> Edge:

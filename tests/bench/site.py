@@ -4,11 +4,12 @@ The ledger is read on a connection of its own, between measurements and at their
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.request import urlopen
 
 import psycopg
@@ -28,6 +29,8 @@ NUMBERS_EACH = 7_000_000
 # The bench asks often; a pause must be answered as fast as it can be.
 QUIET = {"LOG_LEVEL": "warning", "REQUESTS_PER_SECOND": "0"}
 LOOK_SECONDS = 0.2
+SERIES = ("outdial_slots_granted_total", "outdial_slots_used_total", "outdial_slots_void_total")
+HOLDS = "outdial_scheduler_holds_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +73,17 @@ class Site:
 
     def slots(self) -> "Slots":
         """What all processes have counted so far."""
-        counted = dict.fromkeys(Slots.SERIES, 0.0)
+        counted: Counter[str] = Counter()
+        holds: Counter[str] = Counter()
         for address in _flat(self.installation.metrics):
             with urlopen(address) as answer:  # noqa: S310 - this installation's own
                 text = answer.read().decode()
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
-                    if sample.name in counted:
-                        counted[sample.name] += sample.value
-        return Slots(*(round(counted[name]) for name in Slots.SERIES))
+                    counted[sample.name] += round(sample.value)
+                    if sample.name == HOLDS:
+                        holds[sample.labels["reason"]] += round(sample.value)
+        return Slots(counted[SERIES[0]], counted[SERIES[1]], counted[SERIES[2]], holds)
 
     def _cohort(self, campaign_id: int) -> str:
         return str(self.api.get(f"/api/campaigns/{campaign_id}/cohorts")["items"][0]["status"])
@@ -86,16 +91,21 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Slots granted, used, and received by a dialer but not used."""
+    """Slots granted, used, and received by a dialer but not used; how often granting was put off, by reason."""
 
     granted: int
     used: int
     void: int
-
-    SERIES: ClassVar = ("outdial_slots_granted_total", "outdial_slots_used_total", "outdial_slots_void_total")
+    holds: dict[str, int]
 
     def since(self, before: "Slots") -> "Slots":
-        return Slots(self.granted - before.granted, self.used - before.used, self.void - before.void)
+        holds = {reason: count - before.holds.get(reason, 0) for reason, count in self.holds.items()}
+        return Slots(
+            self.granted - before.granted,
+            self.used - before.used,
+            self.void - before.void,
+            {reason: count for reason, count in holds.items() if count},
+        )
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class Dialing:
             connection.execute(_ANSWERED, values)
 
     def _call(self, attempt_id: int, phone: str) -> dict[str, Any]:
-        order = {"attempt_id": attempt_id, "campaign_id": 0, "to": phone, "from": CALLER}
+        order = {"attempt_id": attempt_id, "campaign_id": self._peer.campaign, "to": phone, "from": CALLER}
         body = json.dumps(order | {"callback_url": self._peer.callback_url}).encode()
         headers = {SIGNATURE_HEADER: sign(self._peer.secret, body, int(time.time()))}
         headers["Content-Type"] = "application/json"

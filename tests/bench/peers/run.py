@@ -20,13 +20,12 @@ from infra.embedded import process
 from infra.embedded.process import bound_to_parent
 from infra.embedded.stores import Stores, started
 from tests.bench import meter
-from tests.bench.peers import dialing, plain
+from tests.bench.peers import celery_worker, dialing, plain
 from tests.bench.peers.callbacks import PATH
-from tests.bench.peers.settings import Peer
+from tests.bench.peers.settings import PROCESSES, Peer
 from workers.up.ports import free_ports
 
 SECRET = "a secret of sixteen or more"
-PROCESSES = 2
 # A process holds so many messages: dramatiq's default of 16 leaves its threads waiting.
 PREFETCH = {"dramatiq_queue_prefetch": "500"}
 STOP_SECONDS = 10.0
@@ -70,11 +69,10 @@ def stage(provider: str) -> Iterator[Stage]:
 
 
 @contextmanager
-def plain_actors(place: Stage, rate: int, phones: list[str]) -> Iterator[None]:
+def plain_actors(place: Stage, rate: int, phones: list[str], campaign: int = 0) -> Iterator[None]:
     """dramatiq's workers and the callback route at work on these contacts."""
     port = free_ports(1)[0]
-    url = f"http://127.0.0.1:{port}{PATH}"
-    peer = Peer(place.stores.database_url, place.stores.redis_url, place.provider_url, SECRET, rate, url)
+    peer = _peer(place, rate, campaign, f"http://127.0.0.1:{port}{PATH}")
     plain.fill(peer.redis_url, phones)
     words = ["dramatiq", "tests.bench.peers.plain:make_broker", "-p", str(PROCESSES), "-t", str(dialing.THREADS)]
     web = ["uvicorn", "--factory", "tests.bench.peers.callbacks:make_app", "--port", str(port), "--no-access-log"]
@@ -82,6 +80,21 @@ def plain_actors(place: Stage, rate: int, phones: list[str]) -> Iterator[None]:
         _wait_for(port)
         with running(place, peer, {"worker": words}, PREFETCH):
             yield
+
+
+@contextmanager
+def celery_tasks(place: Stage, rate: int, phones: list[str], campaign: int = 0) -> Iterator[None]:
+    """Celery's workers at work on these contacts."""
+    peer = _peer(place, rate, campaign, "http://127.0.0.1:9/")
+    celery_worker.fill(peer.redis_url, phones)
+    words = {f"worker {number}": ["tests.bench.peers.celery_worker", str(number)] for number in range(PROCESSES)}
+    with running(place, peer, words):
+        yield
+
+
+def _peer(place: Stage, rate: int, campaign: int, callback_url: str) -> Peer:
+    urls = place.stores.database_url, place.stores.redis_url, place.provider_url
+    return Peer(*urls, SECRET, rate, callback_url, campaign)
 
 
 @contextmanager

@@ -1,0 +1,70 @@
+"""The parts of a run: each measures, tells how it gets on, prints its tables, and returns what it found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from tests.bench import idle, pace, saturation, tables
+from tests.bench.peers import pacing
+from tests.bench.plot import Line
+
+
+@dataclass(slots=True)
+class Bench:
+    """What a run was asked for, the console it tells its progress on, and the lines of its plot."""
+
+    console: Console
+    load: saturation.Load
+    quick: bool
+    lines: list[Line] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        self.console.print(f"[dim]· {text} …[/dim]")
+
+    def either(self, quick: float, whole: float) -> float:
+        return quick if self.quick else whole
+
+
+def _pace(bench: Bench) -> pace.Pace:
+    times = pace.Times(bench.either(12, 60), bench.either(16, 62))
+    bench.say(f"500 a second for {times.full:g} s, pauses, then slower campaigns for {times.slow:g} s")
+    found = pace.measure(times)
+    tables.pace(bench.console, found)
+    bench.lines += [Line(f"Outdial at {one.rate:g}/s", one.rate, one.sliding) for one in found.kept if one.rate > 10]
+    return found
+
+
+def _peers(bench: Bench) -> list[pacing.Limited]:
+    found = pacing.measure(bench.either(6, 12), bench.say)
+    tables.peers(bench.console, found)
+    bench.lines += [Line(one.name, one.rate, one.sliding) for one in found]
+    return found
+
+
+def _saturation(bench: Bench) -> list[saturation.Saturated]:
+    found = []
+    for provider in saturation.PROVIDERS:
+        bench.say(f"Outdial, as much as it can, outcomes by {provider}")
+        found.append(saturation.measure(provider, bench.load))
+        bench.say(f"a plain dramatiq actor a contact, as much as it can, outcomes by {provider}")
+        found.append(saturation.measure_peer(provider, bench.load.seconds))
+    tables.saturation(bench.console, found)
+    return found
+
+
+def _idle(bench: Bench) -> idle.Idle:
+    seconds = bench.either(10, 30)
+    bench.say(f"an installation with nothing to do, for {seconds:g} s")
+    found = idle.measure(seconds)
+    tables.idle(bench.console, found)
+    return found
+
+
+PARTS: dict[str, Callable[[Bench], Any]] = {
+    "pace": _pace,
+    "peers": _peers,
+    "saturation": _saturation,
+    "idle": _idle,
+}
