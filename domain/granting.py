@@ -1,8 +1,12 @@
 """Who gets the next slots: a pure step over what the scheduler holds in memory.
 
-Each campaign asks for its next slot on the connection whose turn it is. The earliest possible slot wins; when several
-campaigns wait for one connection, the one served longest ago goes first, which is max-min fairness: a slow campaign
-always gets its whole rate beside fast ones, and these share what is left equally.
+Each campaign asks for its next slot on the connection whose turn it is. Of those that wait for one connection the one
+served longest ago goes first, which is max-min fairness: a slow campaign gets its whole rate beside fast ones, and
+these share what is left equally. What a campaign loses by waiting in the queue it may catch up (`domain.pacing`), so
+that its share is exact but for one wait in each of its windows.
+
+Nobody in a queue is looked at before its turn: a step costs one look at each campaign, and beyond that what its grants
+cost.
 """
 
 from collections import deque
@@ -13,8 +17,8 @@ from heapq import heapify, heappop, heappush
 from domain.allowed_schedule import AllowedSchedule
 from domain.attempt import Entry
 from domain.open_hours import NEVER_CLOSES
-from domain.pacing import Pace
-from domain.routing import Rota, everyone
+from domain.pacing import Pace, Recent
+from domain.routing import Rota, Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,12 @@ class Link:
 class Lane:
     """An active campaign as the scheduler sees it. All instants are in microseconds.
 
-    `open_until` is the end of the present window, 0 while it is closed. `callers` holds, for each connection, the turn
+    `open_until` is the end of the present window, 0 while it is closed. `callers` holds, for each connection, the turns
     of its calling numbers by index. `granted` are the entries on their way, by contact; `present` are the connections
     that took part in its split at the last step. No contact of its run is due before `due_from`. `callees` is the
     schedule when it holds each contact to hours of its own. `firsts_left` and `retries_left` are what a daily quota
-    leaves until `quota_until`, None: any number. The turns were counted from the ledger as of `counted_at`.
+    leaves until `quota_until`, None: any number. The turns were counted from the ledger as of `counted_at`. While the
+    lane waits in the queue of a connection, `waits_since` is the instant at which it could have had its slot, else 0.
     """
 
     campaign_id: int
@@ -54,7 +59,7 @@ class Lane:
     run: int
     pace: Pace
     routes: Rota
-    callers: Mapping[int, Rota]
+    callers: Mapping[int, Turns]
     next_free: int
     open_until: int = 0
     places: int | None = None
@@ -69,12 +74,24 @@ class Lane:
     firsts_left: int | None = None
     retries_left: int | None = None
     quota_until: int = NEVER_CLOSES
+    waits_since: int = 0
+    recent: Recent = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recent = Recent(self.pace)
 
     def drop_closed(self, until: int) -> None:
         """Leave out who is first in turn while its own hours end before that; it stays due, and is judged anew."""
         for queue in (self.retries, self.firsts):
             while queue and queue[0].open_until <= until:
                 queue.popleft()
+
+    def move_on(self, slot: int, asked: int, stretch: float) -> None:
+        """After a slot that could have been at `asked`; at most a spacing is caught up, and nothing while stretched."""
+        caught_up_to = slot if stretch > 1 else max(asked, slot - self.pace.spacing)
+        self.recent.take_in(slot)
+        self.next_free = max(caught_up_to + self.pace.spaced_out(stretch), self.recent.allow_from)
+        self.last_slot = slot
 
     def has_work(self) -> bool:
         return bool(self._next_queue()) and self.places != 0
@@ -101,6 +118,13 @@ class Lane:
         return self.retries_left is None or self.retries_left > 0
 
 
+# In the queue of a link: when the lane was served last, its id, the instant it asks for, the lane.
+Place = tuple[int, int, int, Lane]
+# At an instant lanes come to queues (with their id) before links serve theirs (with theirs).
+Event = tuple[int, int, int, Lane | Link]
+COMES, SERVES = 0, 1
+
+
 def grant(
     lanes: Iterable[Lane],
     links: Mapping[int, Link],
@@ -115,28 +139,10 @@ def grant(
     A slot may be used until `tolerance` after it, so it must end before the window does. A link without a place is
     waited for; one that is not available is left out. `stretch` spaces the slots of each lane out (`congestion`).
     """
-    entries: list[Entry] = []
-    waiting = [(max(lane.next_free, first), lane.last_slot, lane.campaign_id, lane) for lane in lanes]
-    heapify(waiting)
-    available = frozenset(key for key, link in links.items() if link.available)
-    for _, _, _, lane in waiting:
-        lane.present = available & lane.routes.weights.keys()
-    while waiting:
-        asked, _, _, lane = heappop(waiting)
-        link = _next_link(lane, links)
-        if link is None or link.places == 0 or not lane.has_work():
-            continue
-        slot = max(lane.next_free, link.next_free, first)
-        if slot >= horizon or slot + tolerance >= lane.open_until:
-            continue
-        if lane.callees is not None:
-            lane.drop_closed(slot + tolerance)
-            if not lane.has_work():
-                continue
-        if slot == asked:
-            entries.append(_take(lane, link, slot, stretch))
-        heappush(waiting, (max(lane.next_free, slot), lane.last_slot, lane.campaign_id, lane))
-    return sorted(entries, key=lambda entry: entry.slot)
+    step = _Step(links, first, horizon, tolerance, stretch)
+    step.line_up(lanes)
+    step.serve()
+    return step.entries
 
 
 def refund(lane: Lane, entry: Entry) -> None:
@@ -146,20 +152,97 @@ def refund(lane: Lane, entry: Entry) -> None:
 
 
 def give_back_turn(lane: Lane, connection_id: int, caller: int) -> None:
-    lane.routes.give_back(connection_id, lane.present.__contains__)
+    lane.routes.give_back(connection_id, lane.present)
     if connection_id in lane.callers:
-        lane.callers[connection_id].give_back(caller, everyone)
+        lane.callers[connection_id].give_back(caller)
 
 
-def _next_link(lane: Lane, links: Mapping[int, Link]) -> Link | None:
-    key = lane.routes.peek(lane.present.__contains__)
-    return None if key is None else links[key]
+class _Step:
+    """One call of `grant`: what happens at its links, event by event."""
+
+    def __init__(self, links: Mapping[int, Link], first: int, horizon: int, tolerance: int, stretch: float) -> None:
+        self.entries: list[Entry] = []
+        self._links, self._first, self._horizon = links, first, horizon
+        self._tolerance, self._stretch = tolerance, stretch
+        self._queues: dict[int, list[Place]] = {}
+        self._events: list[Event] = []
+
+    def line_up(self, lanes: Iterable[Lane]) -> None:
+        """Most lanes of a busy connection are in its queue from the start."""
+        available = frozenset(key for key, link in self._links.items() if link.available)
+        present: dict[frozenset[int], frozenset[int]] = {}
+        for lane in lanes:
+            keys = lane.routes.keys
+            lane.present = present[keys] if keys in present else present.setdefault(keys, available & keys)
+            if (link := self._link_of(lane)) is None or lane.next_free >= self._horizon:
+                continue
+            if lane.next_free > self._first:
+                self._events.append((lane.next_free, COMES, lane.campaign_id, lane))
+            else:
+                self._queues.setdefault(link.connection_id, []).append(_place(lane, self._first))
+        for key, queue in self._queues.items():
+            heapify(queue)
+            self._events.append((max(self._links[key].next_free, self._first), SERVES, key, self._links[key]))
+        heapify(self._events)
+
+    def serve(self) -> None:
+        """Event by event; who is in a queue at the end goes on waiting."""
+        while self._events and self._events[0][0] < self._horizon:
+            at, _, _, who = heappop(self._events)
+            if isinstance(who, Lane):
+                self._queue(who, at)
+            else:
+                self._serve(who, at)
+        for queue in self._queues.values():
+            for _, _, asked, lane in queue:
+                lane.waits_since = asked
+
+    def _link_of(self, lane: Lane) -> Link | None:
+        """The connection the lane is to wait for, None when it cannot have a slot; then it is not waiting."""
+        key = lane.routes.peek(lane.present) if lane.has_work() and self._is_open(lane, self._first) else None
+        link = None if key is None else self._links[key]
+        if link is None or link.places == 0:
+            lane.waits_since = 0
+            return None
+        return link
+
+    def _is_open(self, lane: Lane, slot: int) -> bool:
+        return slot + self._tolerance < lane.open_until
+
+    def _queue(self, lane: Lane, at: int) -> None:
+        if (link := self._link_of(lane)) is None:
+            return
+        queue = self._queues.setdefault(link.connection_id, [])
+        if not queue:
+            heappush(self._events, (max(link.next_free, at), SERVES, link.connection_id, link))
+        heappush(queue, _place(lane, at))
+
+    def _serve(self, link: Link, slot: int) -> None:
+        """Give the slot to the first in the queue that can use it."""
+        queue = self._queues[link.connection_id]
+        while queue:
+            _, _, asked, lane = heappop(queue)
+            lane.waits_since = 0
+            if link.places != 0 and self._can_use(lane, slot):
+                self.entries.append(_take(lane, link, slot, asked, self._stretch))
+                heappush(self._events, (lane.next_free, COMES, lane.campaign_id, lane))
+                break
+        if queue:
+            heappush(self._events, (max(link.next_free, slot), SERVES, link.connection_id, link))
+
+    def _can_use(self, lane: Lane, slot: int) -> bool:
+        if lane.callees is not None:
+            lane.drop_closed(slot + self._tolerance)
+        return lane.has_work() and self._is_open(lane, slot)
 
 
-def _take(lane: Lane, link: Link, slot: int, stretch: float) -> Entry:
+def _place(lane: Lane, at: int) -> Place:
+    return lane.last_slot, lane.campaign_id, lane.waits_since or at, lane
+
+
+def _take(lane: Lane, link: Link, slot: int, asked: int, stretch: float) -> Entry:
     candidate = lane.next_candidate()
-    lane.routes.pick(link.connection_id, lane.present.__contains__)
-    caller = _next_caller(lane.callers[link.connection_id])
+    lane.routes.pick(link.connection_id, lane.present)
     entry = Entry(
         contact_id=candidate.contact_id,
         campaign_id=lane.campaign_id,
@@ -168,19 +251,11 @@ def _take(lane: Lane, link: Link, slot: int, stretch: float) -> Entry:
         number=candidate.number,
         slot=slot,
         connection_id=link.connection_id,
-        caller=caller,
+        caller=lane.callers[link.connection_id].pick(),
     )
     lane.granted[entry.contact_id] = entry
-    lane.next_free, lane.last_slot = slot + lane.pace.spaced_out(stretch), slot
+    lane.move_on(slot, asked, stretch)
     lane.places = None if lane.places is None else lane.places - 1
     link.next_free, link.last_slot = (slot + link.pace.spacing if link.pace else 0), slot
     link.places = None if link.places is None else link.places - 1
     return entry
-
-
-def _next_caller(callers: Rota) -> int:
-    key = callers.peek(everyone)
-    if key is None:
-        raise ValueError("a connection of a campaign has no phone number")
-    callers.pick(key, everyone)
-    return key

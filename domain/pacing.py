@@ -3,8 +3,18 @@
 At rate R let n = ⌈R⌉, W = n/R seconds and d = ⌈(W + τ)/n⌉ in whole microseconds. Slots lie d apart and each may be used
 until τ after it. Then n + 1 starts span at least n·d - τ ≥ W, so any half-open window of W holds at most n of them,
 however late or uneven the workers are. Idle time earns no credit. The price is τ/W of the rate.
+
+All that the theorem needs is that a slot lies n·d or more after the one n before it, which `Recent` sees to. So where
+other campaigns kept one waiting for their connection, its next slot may come so much sooner: it loses one wait in each
+window, not one at every slot, which beside faster ones would cost it up to half its rate. At most d is caught up, so
+that the k-th slot after any other still lies (k - 1)·d or more after it: slots are granted at instants s for instants b
+that lie d or more apart, and b <= s <= b + d. Where n = 1 nothing can be caught up.
+
+A scheduler that knows no more than the last slot s of another one knows by that when the ones before it were at the
+latest: a grid of d that ends at s + d (at s where n = 1) lies behind none of them, and it goes on from there.
 """
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +40,33 @@ class Pace:
     def spaced_out(self, stretch: float) -> int:
         """How far apart slots lie that are to lie `stretch` times as far: beyond a second only if the pace says so."""
         return max(self.spacing, min(SECOND, round(self.spacing * stretch)))
+
+
+class Recent:
+    """The last n slots of a pace, and what they allow: any n + 1 slots in a row span at least n·d."""
+
+    __slots__ = ("_next", "_reach", "_slots")
+
+    def __init__(self, at: Pace, grid_end: int = 0) -> None:
+        """As if slots had lain a spacing apart until `grid_end`; by default, as if there had been none for long."""
+        self._reach = at.starts * at.spacing
+        first = grid_end - self._reach + at.spacing
+        self._slots = array("q", range(first, grid_end + 1, at.spacing) if grid_end else bytes(8 * at.starts))
+        self._next = 0
+
+    @classmethod
+    def after(cls, at: Pace, last_slot: int) -> "Recent":
+        """What is known where the last slot is known alone."""
+        return cls(at, last_slot + at.spacing if at.starts > 1 else last_slot)
+
+    @property
+    def allow_from(self) -> int:
+        """The earliest instant of the next slot."""
+        return self._slots[self._next] + self._reach
+
+    def take_in(self, slot: int) -> None:
+        self._slots[self._next] = slot
+        self._next = (self._next + 1) % len(self._slots)
 
 
 @lru_cache(maxsize=4096)

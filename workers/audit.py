@@ -241,7 +241,7 @@ async def _unused_before(
     rate = revision.spec.app_config.attempts_per_second
     spacing = pace(rate, case.terms.tolerance).spacing
     missing = sum(
-        min((after - before) // spacing - 1, ceil(rate))
+        max(0, min((after - before) // spacing - 1, ceil(rate)))
         for (before, *_), (after, *_) in pairwise(slots)
         if after > before
     )

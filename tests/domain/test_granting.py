@@ -13,7 +13,7 @@ from domain.allowed_schedule import AllowedSchedule
 from domain.attempt import Entry
 from domain.granting import Candidate, Lane, Link, grant, refund
 from domain.pacing import SECOND, pace
-from domain.routing import Rota
+from domain.routing import Rota, Turns
 
 TOLERANCE = 10_000
 TICK, LEAD, LOOK_AHEAD = 50_000, 80_000, 150_000
@@ -35,7 +35,7 @@ def lane(rate: float, campaign_id: int = 1, weights: Mapping[int, int] | None = 
         run=1,
         pace=pace(rate, TOLERANCE),
         routes=Rota(weights),
-        callers={key: Rota({0: 1, 1: 1}) for key in weights},
+        callers={key: Turns(2) for key in weights},
         **defaults | state,
     )
 
@@ -82,7 +82,7 @@ rates = st.sampled_from([0.5, 1, 2.5, 7, 33, 120, 500])
 
 
 @given(st.lists(st.tuples(rates, st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=5), rates, rates)
-def test_no_campaign_and_no_connection_ever_gets_two_slots_closer_than_its_pace(
+def test_no_slot_lies_closer_to_the_one_that_a_full_window_came_after_than_its_pace_allows(
     campaigns: list[tuple[float, int, int]], rate_a: float, rate_b: float
 ) -> None:
     lanes = [lane(rate, key, {A: a, B: b}) for key, (rate, a, b) in enumerate(campaigns, start=1)]
@@ -91,11 +91,21 @@ def test_no_campaign_and_no_connection_ever_gets_two_slots_closer_than_its_pace(
     entries = ticks(lanes, links, seconds=1)
 
     for one in lanes:
-        slots = [entry.slot for entry in entries if entry.campaign_id == one.campaign_id]
-        assert len(slots) < 2 or closest(slots) >= one.pace.spacing
-    for one_link in links.values():
-        slots = [entry.slot for entry in entries if entry.connection_id == one_link.connection_id]
-        assert len(slots) < 2 or closest(slots) >= pace(rate_a if one_link is links[A] else rate_b, TOLERANCE).spacing
+        slots, n = [entry.slot for entry in entries if entry.campaign_id == one.campaign_id], one.pace.starts
+        assert all(later - slot >= n * one.pace.spacing for slot, later in zip(slots, slots[n:], strict=False))
+    for key, rate in ((A, rate_a), (B, rate_b)):
+        slots = [entry.slot for entry in entries if entry.connection_id == key]
+        assert len(slots) < 2 or closest(slots) >= pace(rate, TOLERANCE).spacing
+
+
+def test_no_more_than_one_slot_is_caught_up_at_once() -> None:
+    held_up, busy = lane(10, 1), lane(500, 2, last_slot=1)
+    links = by_id(link(A, 50, next_free=NOON + 3 * SECOND))
+
+    slots = [entry.slot for entry in ticks([held_up, busy], links, seconds=5) if entry.campaign_id == 1]
+
+    assert min(after - before for before, after in zip(slots, slots[2:], strict=False)) >= held_up.pace.spacing
+    assert slots[0] < NOON + 3 * SECOND + pace(50, TOLERANCE).spacing
 
 
 def test_idle_time_earns_no_credit() -> None:
@@ -145,6 +155,31 @@ def test_what_slow_campaigns_leave_is_shared_equally() -> None:
 
     assert sum(granted.values()) >= 0.98 * 30 * 50
     assert max(granted[key] for key in (1, 3, 5)) - min(granted[key] for key in (1, 3, 5)) <= 1
+
+
+@pytest.mark.parametrize("rate", [1.1, 2.5, 7, 16.3, 24.9])
+def test_a_campaign_beside_one_that_fills_the_connection_loses_one_wait_a_window(rate: float) -> None:
+    at, wait = pace(rate, TOLERANCE), pace(50, TOLERANCE).spacing
+
+    granted = Counter(entry.campaign_id for entry in ticks([lane(rate, 1), lane(500, 2)], by_id(link(A, 50)), 20))
+
+    assert granted[1] >= 20 * SECOND * at.starts / (at.starts * at.spacing + wait) - 1
+    assert sum(granted.values()) >= 0.98 * 20 * 50
+
+
+@given(st.lists(st.integers(11, 600).map(lambda tenths: tenths / 10), min_size=2, max_size=6))
+def test_a_saturated_connection_is_shared_max_min_fairly(rates: list[float]) -> None:
+    """Beside two that would take it all, each gets its rate or as much as they, but for a wait or two a window."""
+    lanes = [lane(rate, key) for key, rate in enumerate([500, 500, *rates], start=1)]
+
+    granted = Counter(entry.campaign_id for entry in ticks(lanes, by_id(link(A, 50)), seconds=10))
+
+    most = granted[1]
+    assert abs(granted[2] - most) <= 1
+    for one in lanes[2:]:
+        window = one.pace.starts * one.pace.spacing
+        whole = 10 * SECOND * one.pace.starts / (window + len(lanes) * pace(50, TOLERANCE).spacing)
+        assert min(whole, most) - 2 <= granted[one.campaign_id] <= most + 1
 
 
 def test_a_campaign_that_wakes_up_is_served_at_once_and_not_caught_up() -> None:

@@ -1,24 +1,23 @@
 from collections import Counter
-from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.routing import Rota, everyone
+from domain.routing import Rota, Turns
 
 weightings = st.lists(st.integers(1, 20), min_size=1, max_size=8).map(lambda weights: dict(enumerate(weights)))
 A, B, C = 0, 1, 2
 
 
-def turns(rota: Rota, picks: int, available: Callable[[int], bool] = everyone) -> list[int]:
+def turns(rota: Rota, picks: int, present: frozenset[int] | None = None) -> list[int]:
     """The next picks, taken."""
     taken = []
     for _ in range(picks):
-        key = rota.peek(available)
+        key = rota.peek(rota.keys if present is None else present)
         assert key is not None
-        rota.pick(key, available)
+        rota.pick(key, rota.keys if present is None else present)
         taken.append(key)
     return taken
 
@@ -68,7 +67,7 @@ def test_a_key_that_was_left_out_is_not_caught_up(weights: dict[int, int], cycle
     rota, absent = Rota(weights), len(weights) - 1
     without = sum(weights.values()) - weights[absent]
 
-    taken = turns(rota, cycles * without, lambda key: key != absent)
+    taken = turns(rota, cycles * without, frozenset(weights) - {absent})
 
     assert Counter(taken) == {key: cycles * weight for key, weight in weights.items() if key != absent}
     assert turns(rota, 2 * sum(weights.values())) == turns(Rota(weights), 2 * sum(weights.values()))
@@ -82,9 +81,9 @@ def test_giving_back_undoes_a_pick(weights: dict[int, int], before: int, picked:
     keys = [key % len(weights) for key in picked]
 
     for key in keys:
-        rota.pick(key, everyone)
+        rota.pick(key, rota.keys)
     for key in keys:
-        rota.give_back(key, everyone)
+        rota.give_back(key, rota.keys)
 
     assert turns(rota, 30) == turns(untouched, 30)
 
@@ -93,7 +92,7 @@ def test_what_is_given_back_is_the_next_to_go() -> None:
     rota = Rota({A: 1, B: 1})
     turns(rota, 3)  # A B A
 
-    rota.give_back(B, everyone)
+    rota.give_back(B, rota.keys)
 
     assert turns(rota, 3) == [B, B, A]
 
@@ -101,7 +100,7 @@ def test_what_is_given_back_is_the_next_to_go() -> None:
 def test_giving_back_a_key_that_is_gone_changes_nothing() -> None:
     rota = Rota({A: 1, B: 1})
 
-    rota.give_back(C, everyone)
+    rota.give_back(C, rota.keys)
 
     assert turns(rota, 4) == [A, B, A, B]
 
@@ -136,8 +135,8 @@ def test_rebuilding_catches_up_a_key_whose_last_picks_came_to_nothing() -> None:
 
 
 def test_nobody_is_picked_when_nobody_is_available() -> None:
-    assert Rota({A: 1, B: 1}).peek(lambda _key: False) is None
-    assert Rota({}).peek(everyone) is None
+    assert Rota({A: 1, B: 1}).peek(frozenset()) is None
+    assert Rota({}).peek(frozenset()) is None
 
 
 def test_weights_of_three_and_one_are_three_quarters_and_one_quarter() -> None:
@@ -145,4 +144,30 @@ def test_weights_of_three_and_one_are_three_quarters_and_one_quarter() -> None:
 
 
 def test_the_numbers_of_a_connection_are_used_equally() -> None:
-    assert Counter(turns(Rota({A: 1, B: 1, C: 1}), 300)) == {A: 100, B: 100, C: 100}
+    equals = Turns(3)
+
+    assert Counter(equals.pick() for _ in range(300)) == {A: 100, B: 100, C: 100}
+
+
+moves = st.lists(st.one_of(st.none(), st.integers(0, 11)), max_size=60)
+
+
+@given(st.integers(1, 12), st.dictionaries(st.integers(0, 11), st.integers(0, 30)), moves)
+def test_equals_take_the_turns_of_a_rota_whatever_was_used_and_is_given_back(
+    keys: int, used: dict[int, int], moves: list[int | None]
+) -> None:
+    """None takes a turn, a number gives one back."""
+    equals, rota = Turns(keys, used), Rota(dict.fromkeys(range(keys), 1), used)
+
+    for key in moves:
+        assert equals.peek() == rota.peek(rota.keys)
+        if key is None:
+            rota.pick(equals.pick(), rota.keys)
+        else:
+            equals.give_back(key)
+            rota.give_back(key, rota.keys)
+
+
+def test_a_connection_without_numbers_has_no_turns() -> None:
+    with pytest.raises(ValueError, match="no phone number"):
+        Turns(0).pick()

@@ -1,8 +1,11 @@
 """A local ceiling behind the grants: whatever goes wrong elsewhere, one process cannot burst.
 
-No waiting: an attempt that does not fit is not made. The capacity covers the unevenness that slots allow (τ), and the
-rate lies a little above the campaign's, so that work that keeps its slots never meets it.
+No waiting: an attempt that does not fit is not made. The capacity covers the unevenness that slots allow (τ, and one
+slot that is caught up), and the rate lies a little above the campaign's, so that work that keeps its slots never meets
+it.
 """
+
+from math import ceil
 
 from aiolimiter import AsyncLimiter
 
@@ -32,7 +35,7 @@ class Ceilings:
         return True
 
     def _limiter(self, rate: float) -> AsyncLimiter:
-        most = max(1, round(rate * BURST_SECONDS) + 1 if rate > 1 else 1)
+        most = ceil(rate * BURST_SECONDS) + 2 if rate > 1 else 1
         window = pace(rate, self._tolerance).window / SECOND
         period = most / rate if rate > 1 else window
         return AsyncLimiter(most, period / MARGIN)

@@ -5,7 +5,6 @@ from its last one, wherever that was granted: a fail-over or an edit never bring
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,9 +15,10 @@ from domain.campaign import CampaignSpec
 from domain.congestion import Congestion
 from domain.granting import Lane, Link, give_back_turn, grant
 from domain.local_day import local_day
+from domain.marks import Mark, change_pace, go_on, link_left, mark_left, mark_of
 from domain.open_hours import NEVER_CLOSES
-from domain.pacing import Pace, pace
-from domain.routing import Rota
+from domain.pacing import pace
+from domain.routing import Rota, Turns
 from infra.db import control, quota
 from infra.db.control import Active, ConnectionState, Voided
 from infra.settings import Settings
@@ -27,15 +27,6 @@ from workers.control import ControlState
 ROUTED_REMEMBERED = 1000
 # When an attempt that ended by then has been seen as unused, and its turn given back.
 LATER = 1_300_000
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Where a campaign's slots stand: the last one granted, and the next one that `pace` (None: unknown) allows."""
-
-    slot: int
-    pace: Pace | None
-    next_free: int
 
 
 class Board:
@@ -107,20 +98,14 @@ class Board:
             rate = state.max_attempts_per_second
             at = pace(rate, self._tolerance) if rate else None
             if key not in self.links:
-                self.links[key] = self._link(key, at, self._past(last[key], now) if key in last else 0)
-            self._update_link(self.links[key], state, at, now)
+                slot = self._past(last[key], now) if key in last else 0
+                self.links[key] = link_left(key, at, slot, self._tolerance)
+            change_pace(self.links[key], at, self._tolerance)
+            self._update_availability(self.links[key], state, now)
         for key in self.links.keys() - self._states.keys():
             self.links[key].available = False
 
-    def _link(self, key: int, at: Pace | None, last_slot: int) -> Link:
-        """A connection that this scheduler has not used yet; its last slot may have been of another pace."""
-        after = at.after_change(last_slot, self._tolerance) if at and last_slot else 0
-        return Link(key, at, next_free=after, last_slot=last_slot)
-
-    def _update_link(self, link: Link, state: ConnectionState, at: Pace | None, now: int) -> None:
-        if at != link.pace:
-            link.next_free = at.after_change(link.last_slot, self._tolerance) if at else 0
-            link.pace = at
+    def _update_availability(self, link: Link, state: ConnectionState, now: int) -> None:
         link.available = state.health.takes_attempts(instant(now)) and not self._probing(link, state, now)
 
     async def _refresh_lanes(
@@ -145,7 +130,7 @@ class Board:
 
     def _remember(self, lane: Lane) -> None:
         if lane.last_slot:
-            self._marks[lane.campaign_id] = Mark(lane.last_slot, lane.pace, lane.next_free)
+            self._marks[lane.campaign_id] = mark_of(lane)
 
     async def _recall(
         self,
@@ -158,7 +143,7 @@ class Board:
         for key, (slot_at, epoch) in (await control.last_slots_of_campaigns(connection, ids)).items() if ids else ():
             one, spec = active[key]
             at, slot = pace(spec.app_config.attempts_per_second, self._tolerance), self._past(slot_at, now)
-            self._marks[key] = Mark(slot, at if epoch == one.epoch else None, slot + at.spacing)
+            self._marks[key] = mark_left(slot, at, same_pace=epoch == one.epoch)
 
     def _past(self, slot_at: datetime, now: int) -> int:
         """A slot further ahead than grants reach was written before the clock was set back."""
@@ -171,27 +156,28 @@ class Board:
         if old is not None:
             self._remember(old)
         at = pace(spec.app_config.attempts_per_second, self._tolerance)
-        mark = self._marks.get(one.campaign_id, Mark(0, at, 0))
         configs = [c for c in spec.app_config.connection_configs if c.connection_id in self._states]
-        return Lane(
+        lane = Lane(
             campaign_id=one.campaign_id,
             epoch=one.epoch,
             run=one.run,
             pace=at,
             routes=Rota({c.connection_id: c.weight for c in configs}, _by_connection(routed)),
             callers={c.connection_id: self._callers(spec, c.connection_id, routed) for c in configs},
-            next_free=mark.next_free if mark.pace == at else at.after_change(mark.slot, self._tolerance),
-            last_slot=mark.slot,
+            next_free=0,
             due_from=microseconds(one.due_from),
             granted=old.granted if old is not None else {},
             callees=held_to(spec.allowed_schedule),
             counted_at=now,
         )
+        if mark := self._marks.get(one.campaign_id):
+            go_on(lane, mark, self._tolerance)
+        return lane
 
-    def _callers(self, spec: CampaignSpec, connection_id: int, routed: dict[tuple[int, str], int]) -> Rota:
+    def _callers(self, spec: CampaignSpec, connection_id: int, routed: dict[tuple[int, str], int]) -> Turns:
         numbers = self._numbers(spec, connection_id)
         used = {index: routed.get((connection_id, number), 0) for index, number in enumerate(numbers)}
-        return Rota(dict.fromkeys(range(len(numbers)), 1), used)
+        return Turns(len(numbers), used)
 
     def _numbers(self, spec: CampaignSpec, connection_id: int) -> Sequence[str]:
         return spec.app_config.callers(connection_id) or self._states[connection_id].phone_numbers

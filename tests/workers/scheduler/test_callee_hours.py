@@ -12,7 +12,7 @@ from domain.callee_hours import held_to
 from domain.campaign import CampaignSpec
 from domain.granting import Lane
 from domain.pacing import pace
-from domain.routing import Rota
+from domain.routing import Rota, Turns
 from infra.settings import Settings
 from tests.builders import Scene, campaign_body, scene
 from tests.conftest import Run
@@ -165,7 +165,7 @@ async def _in_zones(db: AsyncConnection, zones: Sequence[str]) -> Scene:
 
 def _lane(made: Scene, schedule: dict[str, Any] = TCPA["allowed_schedule"], rate: float = 10) -> Lane:
     spec = CampaignSpec.model_validate(campaign_body([1]) | {"allowed_schedule": schedule})
-    routes, callers = Rota({made.connection_id: 1}), {made.connection_id: Rota({0: 1, 1: 1})}
+    routes, callers = Rota({made.connection_id: 1}), {made.connection_id: Turns(2)}
     return Lane(
         made.campaign_id,
         1,

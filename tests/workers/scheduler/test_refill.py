@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.attempt import Entry
 from domain.granting import Candidate, Lane
 from domain.pacing import pace
-from domain.routing import Rota
+from domain.routing import Rota, Turns
 from tests import builders
 from tests.builders import Scene, scene
 from tests.conftest import Run
@@ -257,7 +257,7 @@ def test_a_grant_that_nobody_used_goes_first_again_and_its_turn_is_given_back(ru
     made, lane, seen = run(scenario)
 
     assert list(lane.firsts) == [Candidate(made.contact_ids[0], 1), Candidate(999, 1)]
-    assert lane.callers[made.connection_id].peek(lambda _: True) == 0
+    assert lane.callers[made.connection_id].peek() == 0
     assert (seen.looked_at, seen.unused, seen.is_general) == (1, 1, True)
 
 
@@ -301,7 +301,7 @@ def test_one_campaign_whose_grants_go_unused_does_not_speak_for_all(run: Run) ->
 
 def _lane(made: Scene) -> Lane:
     at = pace(10, TAU)
-    routes, callers = Rota({made.connection_id: 1}), {made.connection_id: Rota({0: 1, 1: 1})}
+    routes, callers = Rota({made.connection_id: 1}), {made.connection_id: Turns(2)}
     return Lane(made.campaign_id, 1, 1, at, routes, callers, next_free=0, open_until=2**62)
 
 
@@ -317,5 +317,5 @@ def _granted(made: Scene) -> tuple[Lane, Entry]:
     lane, given = _lane(made), entry(made, made.contact_ids[0])
     lane.granted[given.contact_id] = given
     lane.present = frozenset({made.connection_id})
-    lane.callers[made.connection_id].pick(0, lambda _: True)
+    lane.callers[made.connection_id].pick()
     return lane, given
