@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     webhook_max_per_second: Annotated[float, Field(ge=0.1, le=10_000)] = 200.0
     webhook_keep_days: Annotated[float, Field(gt=1, le=366)] = 7.0
 
+    archive_days: Annotated[float, Field(ge=4, le=36_500)] = 30.0
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
@@ -104,6 +106,11 @@ class Settings(BaseSettings):
     def missed_within(self) -> timedelta:
         """How old an occurrence may be and still run."""
         return timedelta(minutes=self.missed_run_minutes)
+
+    @property
+    def archive_after(self) -> timedelta:
+        """How long after its end a campaign's attempts leave the ledger; a receipt may change them for three days."""
+        return timedelta(days=self.archive_days)
 
     @property
     def slot_tolerance(self) -> int:

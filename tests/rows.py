@@ -112,7 +112,7 @@ _MISCOUNTS = """
     there AS (
         SELECT campaign_id, cohort_id, run, 'contact' AS kind, state AS value, count(*) AS n FROM contacts
         GROUP BY 1, 2, 3, 4, 5
-        UNION ALL SELECT campaign_id, cohort_id, run, 'attempt', coalesce(outcome, 'open'), count(*) FROM attempts
+        UNION ALL SELECT campaign_id, cohort_id, run, 'attempt', coalesce(outcome, 'open'), count(*) FROM attempts_ever
         GROUP BY 1, 2, 3, 4, 5)
     (TABLE counted EXCEPT TABLE there) UNION ALL (TABLE there EXCEPT TABLE counted)
 """
@@ -120,6 +120,6 @@ _CONTRADICTIONS = """
     SELECT k.id, k.state, k.attempts, made.* FROM contacts k CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE a.outcome IS DISTINCT FROM 'void') AS made,
                count(*) FILTER (WHERE a.outcome IS NULL) AS open
-        FROM attempts a WHERE a.contact_id = k.id AND a.run = k.run) AS made
+        FROM attempts_ever a WHERE a.contact_id = k.id AND a.run = k.run) AS made
     WHERE k.attempts <> made.made OR (k.state = 'dialing') <> (made.open = 1) OR made.open > 1
 """

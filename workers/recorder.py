@@ -25,6 +25,7 @@ from domain.connection import (
 )
 from domain.outcome import Outcome
 from domain.recording import UNKNOWN, Attempt, Campaign, Contact, Rules, apply, follow
+from infra.db.archive import connections_of
 from infra.db.engine import RETRYABLE, sqlstate
 from infra.db.quota import give_back
 from infra.db.recording import Locked, lock, lock_health, outcomes, save, save_health, server_errors
@@ -123,6 +124,8 @@ class Recorder:
         closed = [one for one in changed.attempts if one.outcome is not locked.attempts[one.id].outcome]
         if voids := [one.id for one in closed if one.outcome is Outcome.VOID]:
             await give_back(connection, voids)
+        if not all(known):
+            known = await _known_for_long(connection, batch, known)
         return _Written(known, mine, closed)
 
     def _count(self, written: "_Written") -> None:
@@ -166,7 +169,22 @@ class _Changed:
 
 def _belongs(one: _Waiting, locked: Locked) -> bool:
     attempt = locked.attempts.get(one.report.attempt_id)
-    return attempt is not None and one.connection_id in (None, attempt.connection_id)
+    return attempt is not None and _came_over(one, attempt.connection_id)
+
+
+def _came_over(one: _Waiting, connection_id: int | None) -> bool:
+    """Whether an attempt that there is was reported on by its own connection, or by ourselves."""
+    return connection_id is not None and one.connection_id in {None, connection_id}
+
+
+async def _known_for_long(connection: AsyncConnection, batch: Sequence[_Waiting], known: Sequence[bool]) -> list[bool]:
+    """What comes for an attempt in the archive is too late to change it, and nothing that is to be sent again."""
+    strangers = {one.report.attempt_id for one, is_known in zip(batch, known, strict=True) if not is_known}
+    archived = await connections_of(connection, strangers)
+    return [
+        is_known or _came_over(one, archived.get(one.report.attempt_id))
+        for one, is_known in zip(batch, known, strict=True)
+    ]
 
 
 def _decide(

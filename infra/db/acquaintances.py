@@ -12,7 +12,8 @@ from domain.classification import Acquaintance
 _KNOWN = text("""
     SELECT given.phone, p.id AS person_id, p.owner_id, p.assignee_id, p.last_inbound_at,
         greatest(p.last_outbound_at, (
-            SELECT max(a.slot_at) FROM attempts a WHERE a.organization_id = :organization_id AND a.phone = given.phone
+            SELECT max(a.slot_at) FROM attempts_ever a
+            WHERE a.organization_id = :organization_id AND a.phone = given.phone
                 AND a.outcome IS DISTINCT FROM 'void')) AS last_outbound_at
     FROM unnest(CAST(:phones AS text[])) AS given(phone)
     LEFT JOIN LATERAL (

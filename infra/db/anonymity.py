@@ -15,14 +15,16 @@ from domain.recording import ACCEPTED
 
 # A provider's own words, which nobody here knows, may name anybody.
 KNOWN_WORDS = [ACCEPTED, *ProviderStatus]
-# The two parts of a contact's attempts are found by two indexes, which is why there are two statements.
+# The two parts of a contact's attempts in the ledger are found by two indexes, which is why there are two statements.
+# The archive comes after them: what is moved there meanwhile is waited for, and found there by the later statement.
 _ATTEMPTS = """
-    UPDATE attempts SET phone = 'erased:' || contact_id, provider_ref = NULL,
+    UPDATE {ledger} SET phone = 'erased:' || contact_id, provider_ref = NULL,
         provider_status = CASE WHEN provider_status = ANY(CAST(:words AS text[])) THEN provider_status END
-    WHERE contact_id = ANY(CAST(:ids AS bigint[])) AND outcome {which} 'void' AND phone LIKE '+%'
+    WHERE contact_id = ANY(CAST(:ids AS bigint[])) AND {which} AND phone LIKE '+%'
 """
-_DIALLED = text(_ATTEMPTS.format(which="IS DISTINCT FROM"))
-_VOID = text(_ATTEMPTS.format(which="="))
+_DIALLED = text(_ATTEMPTS.format(ledger="attempts", which="outcome IS DISTINCT FROM 'void'"))
+_VOID = text(_ATTEMPTS.format(ledger="attempts", which="outcome = 'void'"))
+_ARCHIVED = text(_ATTEMPTS.format(ledger="attempts_archive", which="outcome IS NOT NULL"))
 _CONTACTS = text("""
     UPDATE contacts k SET phone = 'erased:' || k.id, user_identifier = NULL, timezone = NULL, variables = '{}',
         due_at = NULL, waiting_for = NULL,
@@ -37,9 +39,9 @@ async def anonymise(connection: AsyncConnection, contact_ids: Sequence[int]) -> 
     """Take the person out of contacts that the caller has locked, none of them dialing; how many attempts they had."""
     ids = {"ids": list(contact_ids)}
     theirs = ids | {"words": KNOWN_WORDS}
-    attempts = (await connection.execute(_DIALLED, theirs)).rowcount + (
-        await connection.execute(_VOID, theirs)
-    ).rowcount
+    attempts = 0
+    for statement in (_DIALLED, _VOID, _ARCHIVED):
+        attempts += (await connection.execute(statement, theirs)).rowcount
     await connection.execute(_CONTACTS, ids)
     await connection.execute(_DELIVERIES, theirs)
     return attempts

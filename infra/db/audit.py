@@ -71,7 +71,7 @@ async def cohort_sums(connection: AsyncConnection) -> AsyncIterator[CohortSum]:
 
 _DIALLED = text("""
     SELECT id, phone, CAST(extract(epoch FROM claimed_at) * 1000000 AS bigint), outcome IS NOT DISTINCT FROM 'void'
-    FROM attempts WHERE id = ANY(CAST(:ids AS bigint[]))
+    FROM attempts_ever WHERE id = ANY(CAST(:ids AS bigint[]))
 """)
 
 
@@ -81,7 +81,7 @@ async def dialled(connection: AsyncConnection, attempt_ids: Iterable[int]) -> di
 
 
 _DOUBLED = text("""
-    SELECT contact_id, run, number FROM attempts WHERE outcome IS DISTINCT FROM 'void'
+    SELECT contact_id, run, number FROM attempts_ever WHERE outcome IS DISTINCT FROM 'void'
     GROUP BY contact_id, run, number HAVING count(*) > 1
 """)
 
@@ -110,7 +110,7 @@ _TRIED = text("""
     SELECT id, contact_id, campaign_id, run, number, CAST(extract(epoch FROM slot_at) * 1000000 AS bigint),
         CAST(extract(epoch FROM claimed_at) * 1000000 AS bigint),
         CAST(extract(epoch FROM ended_at) * 1000000 AS bigint), outcome
-    FROM attempts WHERE outcome IS DISTINCT FROM 'void' ORDER BY contact_id, run, number, id
+    FROM attempts_ever WHERE outcome IS DISTINCT FROM 'void' ORDER BY contact_id, run, number, id
 """)
 
 
@@ -127,7 +127,7 @@ _OVERLAPPING = text("""
         SELECT id, claimed_at,
             max(coalesce(ended_at, 'infinity')) OVER earlier AS until,
             lag(id) OVER (PARTITION BY organization_id, phone ORDER BY claimed_at, id) AS before
-        FROM attempts
+        FROM attempts_ever
         WINDOW earlier AS (PARTITION BY organization_id, phone ORDER BY claimed_at, id
                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS spans
     WHERE until > claimed_at + interval '50 milliseconds'
@@ -152,7 +152,7 @@ class Started:
 
 _STARTED = """
     SELECT id, {group}, epoch, CAST(extract(epoch FROM coalesce(started_at, slot_at)) * 1000000 AS bigint)
-    FROM attempts WHERE started_at IS NOT NULL OR outcome IS DISTINCT FROM 'void'
+    FROM attempts_ever WHERE started_at IS NOT NULL OR outcome IS DISTINCT FROM 'void'
     ORDER BY {group}, coalesce(started_at, slot_at), id
 """
 _STARTED_BY_CAMPAIGN = text(_STARTED.format(group="campaign_id"))
@@ -185,7 +185,7 @@ class Called:
 _CALLED = text("""
     SELECT a.id, a.campaign_id, a.epoch,
         CAST(extract(epoch FROM coalesce(a.started_at, a.slot_at)) * 1000000 AS bigint), a.phone, k.timezone
-    FROM attempts a JOIN contacts k ON k.id = a.contact_id
+    FROM attempts_ever a JOIN contacts k ON k.id = a.contact_id
     WHERE a.campaign_id = ANY(CAST(:campaign_ids AS bigint[])) AND starts_with(a.phone, '+')
       AND (a.started_at IS NOT NULL OR a.outcome IS DISTINCT FROM 'void')
 """)
@@ -200,7 +200,7 @@ async def called(connection: AsyncConnection, campaign_ids: Iterable[int]) -> As
 _NUMBERED = text("""
     SELECT id, organization_id, campaign_id, epoch, dense_rank() OVER (ORDER BY organization_id, phone) AS number_id,
         CAST(extract(epoch FROM slot_at) * 1000000 AS bigint)
-    FROM attempts WHERE outcome IS DISTINCT FROM 'void' ORDER BY number_id, slot_at, id
+    FROM attempts_ever WHERE outcome IS DISTINCT FROM 'void' ORDER BY number_id, slot_at, id
 """)
 
 
@@ -243,7 +243,7 @@ async def trunks(connection: AsyncConnection) -> dict[int, Trunk]:
 
 _AFTER_OPT_OUT = text("""
     SELECT a.id FROM opt_outs o
-    JOIN attempts a ON a.organization_id = o.organization_id AND a.phone = o.phone
+    JOIN attempts_ever a ON a.organization_id = o.organization_id AND a.phone = o.phone
     WHERE a.started_at >= o.created_at + interval '1 second' ORDER BY a.id
 """)
 
@@ -271,7 +271,7 @@ _SPLIT = text("""
             OR count(*) FILTER (WHERE outcome = 'provider_error' AND reason = 'server_error') >= :server_errors,
         CAST(extract(epoch FROM min(slot_at)) * 1000000 AS bigint),
         CAST(extract(epoch FROM max(slot_at)) * 1000000 AS bigint)
-    FROM attempts GROUP BY campaign_id, epoch, connection_id, caller ORDER BY campaign_id, epoch
+    FROM attempts_ever GROUP BY campaign_id, epoch, connection_id, caller ORDER BY campaign_id, epoch
 """)
 
 
@@ -292,7 +292,7 @@ async def split(connection: AsyncConnection, *, server_errors: int) -> list[Epoc
 
 _LATEST_SLOTS = text("""
     SELECT CAST(extract(epoch FROM slot_at) * 1000000 AS bigint), outcome IS NOT DISTINCT FROM 'void', connection_id
-    FROM attempts WHERE campaign_id = :campaign_id AND epoch = :epoch
+    FROM attempts_ever WHERE campaign_id = :campaign_id AND epoch = :epoch
       AND slot_at > to_timestamp(0) + :since * interval '1 microsecond'
       AND slot_at <= to_timestamp(0) + :until * interval '1 microsecond'
     ORDER BY slot_at
@@ -308,7 +308,7 @@ async def slots_between(
 
 
 _VOIDED_AFTER = text("""
-    SELECT connection_id, count(*) FROM attempts
+    SELECT connection_id, count(*) FROM attempts_ever
     WHERE campaign_id = :campaign_id AND epoch = :epoch AND outcome = 'void' AND reason IS DISTINCT FROM :never_placed
       AND ended_at > to_timestamp(0) + :after * interval '1 microsecond'
       AND slot_at <= to_timestamp(0) + :after * interval '1 microsecond'
@@ -326,7 +326,7 @@ async def voided_after(connection: AsyncConnection, campaign_id: int, epoch: int
 _MESSAGES = text("""
     SELECT c.organization_id, held.timezone, held.daily_sms_quota,
         CAST(extract(epoch FROM coalesce(a.started_at, a.slot_at)) * 1000000 AS bigint)
-    FROM campaigns c JOIN attempts a ON a.campaign_id = c.id
+    FROM campaigns c JOIN attempts_ever a ON a.campaign_id = c.id
     CROSS JOIN LATERAL (
         SELECT timezone, daily_sms_quota FROM quota_changes q
         WHERE q.organization_id = c.organization_id AND q.since <= a.claimed_at ORDER BY q.since DESC LIMIT 1) AS held
@@ -348,7 +348,7 @@ _COUNTERS = text("""
         FROM contacts GROUP BY 1, 2, 3, 5
         UNION ALL
         SELECT campaign_id, cohort_id, run, 'attempt', coalesce(outcome, 'open'), count(*)
-        FROM attempts GROUP BY 1, 2, 3, 5)
+        FROM attempts_ever GROUP BY 1, 2, 3, 5)
     SELECT campaign_id, cohort_id, run, kind, value, coalesce(shown.n, 0), coalesce(there.n, 0)
     FROM shown FULL JOIN there USING (campaign_id, cohort_id, run, kind, value)
     ORDER BY 1, 2, 3, 4, 5
@@ -365,7 +365,7 @@ async def _stream(connection: AsyncConnection, statement: TextClause, **values: 
     return await connection.stream(statement, values, execution_options={"yield_per": FETCH})
 
 
-_ATTEMPTS = text("SELECT count(*) FROM attempts")
+_ATTEMPTS = text("SELECT count(*) FROM attempts_ever")
 
 
 async def attempts(connection: AsyncConnection) -> int:

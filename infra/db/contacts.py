@@ -55,7 +55,7 @@ _SHOWN = """
         k.run, k.attempts, k.due_at, k.waiting_for, last.outcome AS last_outcome, last.slot_at AS last_attempt_at
     FROM contacts k
     LEFT JOIN LATERAL (
-        SELECT a.outcome, a.slot_at, a.connection_id FROM attempts a
+        SELECT a.outcome, a.slot_at, a.connection_id FROM attempts_ever a
         WHERE a.contact_id = k.id AND a.outcome IS DISTINCT FROM 'void'
         ORDER BY a.run DESC, a.number DESC LIMIT 1) AS last ON true
     WHERE k.campaign_id = :campaign_id

@@ -50,7 +50,7 @@ SORT_COLUMNS = {"id": "id", "firstName": "first_name", "createdAt": "created_at"
 _VALUES = ("first_name", "owner_id", "assignee_id", "timezone", "last_inbound_at", "last_outbound_at")
 _COLUMNS = """p.id, p.phone, p.first_name, p.owner_id, p.assignee_id, p.timezone, p.last_inbound_at,
     greatest(p.last_outbound_at, (
-        SELECT max(a.slot_at) FROM attempts a WHERE a.organization_id = p.organization_id AND a.phone = p.phone
+        SELECT max(a.slot_at) FROM attempts_ever a WHERE a.organization_id = p.organization_id AND a.phone = p.phone
             AND a.outcome IS DISTINCT FROM 'void')) AS last_outbound_at,
     p.created_at, p.updated_at"""
 _GET = text(f"SELECT {_COLUMNS} FROM people p WHERE p.id = :id AND p.organization_id = :organization_id")

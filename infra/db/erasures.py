@@ -98,7 +98,7 @@ _COUNTED = text("UPDATE erasures SET contacts = contacts + :contacts, attempts =
 _LEFT = text("""
     SELECT EXISTS (SELECT FROM campaigns c JOIN contacts k ON k.campaign_id = c.id AND k.phone = :phone
                    WHERE c.organization_id = :organization_id)
-        OR EXISTS (SELECT FROM attempts WHERE organization_id = :organization_id AND phone = :phone)
+        OR EXISTS (SELECT FROM attempts_ever WHERE organization_id = :organization_id AND phone = :phone)
 """)
 # Two workers may do the same ones at once.
 _MINE = (

@@ -67,14 +67,15 @@ class ListedAttempt:
 _ATTEMPT_COLUMNS = """id, contact_id, cohort_id, number, run, connection_id, caller, phone, slot_at, started_at,
     answered_at, ended_at, duration_seconds, answered_by, outcome, provider_ref, provider_status, reason,
     next_attempt_at, segments"""
+# The ledger and the archive are each read along an index of their own, and no further than a page.
 _BEHIND = """
-    FROM attempts
+    FROM {ledger}
     WHERE campaign_id = :campaign_id AND slot_at >= CAST(:slot_at AS timestamptz)
       AND (slot_at, id) > (CAST(:slot_at AS timestamptz), CAST(:id AS bigint))
 """
-_SCANNED = text(f"SELECT slot_at, id {_BEHIND} ORDER BY slot_at, id OFFSET :scanned LIMIT 1")
-_ATTEMPTS = text(f"""
-    SELECT {_ATTEMPT_COLUMNS} {_BEHIND}
+_SCAN = f"(SELECT slot_at, id {_BEHIND} ORDER BY slot_at, id LIMIT :scanned + 1)"
+_PAGE = f"""
+    (SELECT {_ATTEMPT_COLUMNS} {_BEHIND}
       AND (slot_at, id) <= (CAST(:last_slot_at AS timestamptz), CAST(:last_id AS bigint))
       AND CASE WHEN cardinality(CAST(:outcomes AS text[])) = 0 THEN outcome IS DISTINCT FROM 'void'
           ELSE outcome = ANY(CAST(:outcomes AS text[])) END
@@ -82,13 +83,23 @@ _ATTEMPTS = text(f"""
       AND (CAST(:cohort_id AS bigint) IS NULL OR cohort_id = :cohort_id)
       AND (CAST(:run AS int) IS NULL OR run = :run)
       AND (CAST(:connection_id AS bigint) IS NULL OR connection_id = :connection_id)
-    ORDER BY slot_at, id LIMIT :limit
+    ORDER BY slot_at, id LIMIT :limit)
+"""
+_SCAN_OF_LEDGER, _PAGE_OF_LEDGER = (part.format(ledger="attempts") for part in (_SCAN, _PAGE))
+_SCAN_OF_ARCHIVE, _PAGE_OF_ARCHIVE = (part.format(ledger="attempts_archive") for part in (_SCAN, _PAGE))
+_SCANNED = text(f"""
+    SELECT slot_at, id FROM ({_SCAN_OF_LEDGER} UNION ALL {_SCAN_OF_ARCHIVE}) AS scanned
+    ORDER BY slot_at, id OFFSET :scanned LIMIT 1
 """)
-# Two parts, because each finds its attempts in a partial index of its own.
+_ATTEMPTS = text(f"""
+    {_PAGE_OF_LEDGER} UNION ALL {_PAGE_OF_ARCHIVE} ORDER BY slot_at, id LIMIT :limit
+""")
+# Two parts of the ledger, because each finds its attempts in a partial index of its own.
 _HISTORY = text(f"""
     SELECT * FROM (
         SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE contact_id = :contact_id AND outcome IS DISTINCT FROM 'void'
-        UNION ALL SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE contact_id = :contact_id AND outcome = 'void') AS made
+        UNION ALL SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE contact_id = :contact_id AND outcome = 'void'
+        UNION ALL SELECT {_ATTEMPT_COLUMNS} FROM attempts_archive WHERE contact_id = :contact_id) AS made
     ORDER BY run DESC, slot_at DESC, id DESC LIMIT :limit
 """)
 

@@ -42,7 +42,7 @@ _PAGE = text("""
     SELECT k.id, k.phone, k.user_identifier, k.timezone, CAST(k.variables AS text) AS variables, k.run, k.state,
         k.stopped, last.outcome
     FROM contacts k LEFT JOIN LATERAL (
-        SELECT a.outcome FROM attempts a
+        SELECT a.outcome FROM attempts_ever a
         WHERE a.contact_id = k.id AND a.run = :run AND a.outcome IS DISTINCT FROM 'void'
         ORDER BY a.number DESC LIMIT 1) AS last ON true
     WHERE k.campaign_id = :source_campaign_id AND k.phone > :after_phone

@@ -29,7 +29,7 @@ _LOCK = text("""
 """)
 _KEEP_HISTORY = text("""
     WITH reached AS MATERIALIZED (
-        SELECT organization_id, phone, max(slot_at) AS at FROM attempts
+        SELECT organization_id, phone, max(slot_at) AS at FROM attempts_ever
         WHERE contact_id = ANY(CAST(:ids AS bigint[])) AND outcome IS DISTINCT FROM 'void' GROUP BY 1, 2),
     known AS MATERIALIZED (
         SELECT p.id, reached.at FROM reached JOIN people p USING (organization_id, phone)

@@ -74,7 +74,7 @@ _STARTS = text("""
                count(*) FILTER (WHERE started_at > :sixty_ago) AS last_60
         FROM attempts WHERE campaign_id = wanted.id AND slot_at > :slots_from) AS recent
 """)
-_LAST_START = text("SELECT started_at FROM attempts WHERE started_at IS NOT NULL ORDER BY id DESC LIMIT 1")
+_LAST_START = text("SELECT started_at FROM attempts_ever WHERE started_at IS NOT NULL ORDER BY id DESC LIMIT 1")
 _SECONDS_AGO = {"ten_ago": 10, "sixty_ago": 60, "slots_from": 61}
 _LEASE = text("SELECT holder, term, expires_at, expires_at > clock_timestamp() AS is_held FROM scheduler_lease")
 

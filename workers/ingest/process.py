@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from infra.db.ingest import untouched
 from infra.queue.broker import declare, start_worker
 from infra.queue.messages import COHORTS, INGEST_COHORT, ROLL_CAMPAIGN, SETTLE_CAMPAIGN, UPKEEP
+from workers.archiving import archive_all
 from workers.erasing import erase_all
 from workers.ingest.ingest import ingest, limits
 from workers.retention import retire
@@ -59,6 +60,8 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
             loops.create_task(_every(SWEEP_SECONDS, sweep.look, stop))
             for upkeep in (tend, fit_all, erase_all, retire):
                 loops.create_task(_every(UPKEEP_SECONDS, partial(upkeep, runtime.database, stop), stop))
+            archive = partial(archive_all, runtime.database, runtime.settings.archive_after, stop)
+            loops.create_task(_every(UPKEEP_SECONDS, archive, stop))
             loops.create_task(_every(SWEEP_SECONDS, lambda: roll_all(runtime.database, stop), stop))
             loops.create_task(_every(WEBHOOK_SECONDS, lambda: sender.work(stop), stop))
             loops.create_task(_every(WEBHOOK_UPKEEP_SECONDS, lambda: tend_deliveries(runtime), stop))
