@@ -35,7 +35,8 @@ _MOVE = text("""
                 AT TIME ZONE 'UTC'
         ORDER BY slot_at LIMIT :limit FOR UPDATE SKIP LOCKED),
     moved AS (DELETE FROM attempts USING page WHERE attempts.id = page.id RETURNING attempts.*),
-    kept AS (INSERT INTO attempts_archive SELECT * FROM moved)
+    kept AS (INSERT INTO attempts_archive SELECT * FROM moved),
+    reached AS (UPDATE archive_reach SET newest = greatest(newest, (SELECT max(slot_at) FROM page)))
     SELECT max(slot_at) FROM page
 """)
 _CLOSE = text("""

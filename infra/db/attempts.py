@@ -41,11 +41,12 @@ class Refused:
 # that saw the campaign active, and every later claim see the pause. A slot that is over by the database's clock was
 # kept by a host whose own clock stood still. What was refused for its number's sake must not come back at once.
 # Caps: only one open attempt to a number can be inserted, so of two claims at once one is refused as busy; that neither
-# has counted too early is what number_free_at is for. Its locks are taken in the order of (organization, phone), all
-# before the first attempt is inserted, because `ready` is complete by then; where no cap is set it is not called.
+# has counted too early is what numbers_free_at is for. Its locks are taken in the order of (organization, phone), all
+# before the first attempt is inserted, because it is called once; where no cap is set it is not called.
 # Quota: take_quota locks organizations in the order of their ids, after the numbers. It takes no more than is left, and
 # what the insert then refuses is given back. Who came away empty-handed stays due: the quota is the organization's
-# affair, not the contact's. A message without a day is never sent.
+# affair, not the contact's. A message without a day is never sent. `unmade` asks by NOT IN, which is judged before a
+# contact is looked up: an anti-join would look up all, and compare each with every other.
 _CLAIM = """
     WITH e AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:contact_ids AS bigint[]), CAST(:campaign_ids AS bigint[]), CAST(:epochs AS int[]),
@@ -57,11 +58,9 @@ _CLAIM = """
         FROM campaigns c JOIN organizations o ON o.id = c.organization_id
         WHERE c.id IN (SELECT campaign_id FROM e) AND c.status = 'active' ORDER BY c.id FOR SHARE OF c),
     caps AS MATERIALIZED (
-        SELECT campaign_id, array_agg(most) AS counts, array_agg(hours) AS hours FROM (
-            SELECT * FROM unnest(CAST(:capped AS bigint[]), CAST(:cap_counts AS int[]), CAST(:cap_hours AS int[]))
-                AS pack(campaign_id, most, hours)
-            UNION ALL SELECT id, max_attempts_count, max_attempts_hours FROM live WHERE max_attempts_count IS NOT NULL
-        ) AS cap GROUP BY campaign_id),
+        SELECT * FROM unnest(CAST(:capped AS bigint[]), CAST(:cap_counts AS int[]), CAST(:cap_hours AS int[]))
+            AS pack(campaign_id, most, hours)
+        UNION ALL SELECT id, max_attempts_count, max_attempts_hours FROM live WHERE max_attempts_count IS NOT NULL),
     found AS MATERIALIZED (
         SELECT k.id, k.organization_id, k.campaign_id, k.cohort_id, k.phone, k.timezone, k.variables,
                e.epoch, e.run, e.number, e.slot_at, e.connection_id, e.caller, e.quota_day, e.zone,
@@ -73,11 +72,16 @@ _CLAIM = """
           AND e.slot_at > clock_timestamp() - interval '1 second'
           AND (live.channel = 'voice' OR e.quota_day IS NOT NULL)
         ORDER BY k.id FOR UPDATE OF k SKIP LOCKED),
+    capped AS MATERIALIZED (
+        SELECT free.* FROM (
+            SELECT array_agg(id) AS ids, array_agg(organization_id) AS organizations, array_agg(phone) AS phones,
+                array_agg(slot_at) AS slots, array_agg(most) AS counts, array_agg(hours) AS hours
+            FROM found JOIN caps USING (campaign_id) WHERE NOT opted_out) AS asked
+        CROSS JOIN LATERAL numbers_free_at(ids, organizations, phones, slots, counts, hours) AS free
+        WHERE ids IS NOT NULL),
     ready AS MATERIALIZED (
-        SELECT found.*, (
-            SELECT number_free_at(found.organization_id, found.phone, found.slot_at, caps.counts, caps.hours)
-            FROM caps WHERE caps.campaign_id = found.campaign_id AND NOT found.opted_out) AS free_at
-        FROM (SELECT * FROM found ORDER BY organization_id, phone) AS found),
+        SELECT found.*, latest.free_at FROM found
+        LEFT JOIN (SELECT id, max(free_at) AS free_at FROM capped GROUP BY id) AS latest USING (id)),
     {judging},
     made AS (
         INSERT INTO attempts (organization_id, campaign_id, cohort_id, contact_id, run, number, epoch, connection_id,
@@ -98,7 +102,7 @@ _CLAIM = """
             waiting_for = CASE WHEN judged.free_at IS NOT NULL THEN 'number_cap'
                           WHEN NOT judged.opted_out THEN 'phone_busy' END
         FROM judged WHERE k.id = judged.id AND NOT judged.over_quota
-            AND NOT EXISTS (SELECT FROM made WHERE made.contact_id = judged.id)){giving_back}
+            AND judged.id NOT IN (SELECT contact_id FROM made)){giving_back}
     SELECT e.contact_id, made.id AS attempt_id, judged.phone, judged.caller,
            CAST(judged.variables AS text) AS variables, judged.timezone,
            CASE WHEN judged.opted_out THEN 'opted_out' WHEN judged.free_at IS NOT NULL THEN 'number_cap'
