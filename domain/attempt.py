@@ -1,8 +1,11 @@
-"""The values that travel along the way of a contact: entry, claimed attempt, report."""
+"""The values that travel along the way of a contact: entry and report.
 
-from dataclasses import dataclass
+They are made for every attempt, so they are named tuples: these are made in a fifth of the time a dataclass takes.
+"""
+
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -18,8 +21,7 @@ def microseconds(at: datetime) -> int:
     return (at - EPOCH) // MICROSECOND
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One granted slot on its way to a dialer. It carries ids and a slot, never a phone number.
 
     `slot` is in microseconds since 1970 on the database's clock; `number` counts the contact's attempts of this run
@@ -54,8 +56,7 @@ class Trouble(StrEnum):
     SERVER_ERROR = "server_error"
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What somebody learned about one attempt: the only thing the recorder takes.
 
     `status` is a provider's word (`domain.outcome.ProviderStatus`), or `void` (provably nothing was sent),

@@ -6,8 +6,9 @@ no outcome and is kept as its `provider_status`; of a void one every word is, be
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from domain.attempt import Report, Source
 from domain.campaign import FINAL, Channel, Status
@@ -29,8 +30,7 @@ REACHED = frozenset({Outcome.COMPLETED, Outcome.SENT})
 DECIDED_BY_SOMEBODY = frozenset({ContactState.OPTED_OUT, ContactState.REMOVED})
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """The columns of an attempt that a report may change, and those that decide about it."""
 
     id: int
@@ -58,8 +58,7 @@ class Attempt:
     segments: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(NamedTuple):
     """`stopped`: a stop file took its number off the campaign; a call that was going on then is its last."""
 
     id: int
@@ -115,8 +114,7 @@ def apply(
 
     For a text message that is all there is to an attempt: whatever shows that the provider has it, closes it as sent.
     """
-    attempt = replace(
-        attempt,
+    attempt = attempt._replace(
         started_at=report.started_at or attempt.started_at,
         provider_ref=attempt.provider_ref or report.ref,
         answered_by=report.answered_by or attempt.answered_by,
@@ -144,18 +142,18 @@ def follow(
     if not mine or contact.state in DECIDED_BY_SOMEBODY or attempt.outcome is None or attempt.ended_at is None:
         return contact, attempt
     if contact.run < campaign.run and campaign.status not in FINAL:
-        return _in_the_present_run(contact, campaign, attempt.ended_at), replace(attempt, next_attempt_at=None)
+        return _in_the_present_run(contact, campaign, attempt.ended_at), attempt._replace(next_attempt_at=None)
     if attempt.outcome is Outcome.VOID:
-        contact = replace(contact, attempts=attempt.number - 1)
+        contact = contact._replace(attempts=attempt.number - 1)
     if outcomes and outcomes[-1] in REACHED:
-        return _settled(contact, ContactState.DONE), replace(attempt, next_attempt_at=None)
+        return _settled(contact, ContactState.DONE), attempt._replace(next_attempt_at=None)
     if attempt.outcome is Outcome.VOID:
         return _ready(contact, campaign, attempt.ended_at, None), attempt
     retry = next_retry(campaign.retry_config, outcomes, minute=rules.retry_minute)
     if retry is None:
-        return _settled(contact, ContactState.EXHAUSTED), replace(attempt, next_attempt_at=None)
+        return _settled(contact, ContactState.EXHAUSTED), attempt._replace(next_attempt_at=None)
     after = _ready(contact, campaign, attempt.ended_at + retry.after, "retry_interval")
-    return after, replace(attempt, next_attempt_at=after.due_at)
+    return after, attempt._replace(next_attempt_at=after.due_at)
 
 
 def _ready(contact: Contact, campaign: Campaign, due_at: datetime, waiting_for: str | None) -> Contact:
@@ -164,7 +162,7 @@ def _ready(contact: Contact, campaign: Campaign, due_at: datetime, waiting_for: 
         return _settled(contact, ContactState.REMOVED)
     if campaign.status in FINAL:
         return _settled(contact, AFTER_THE_END[campaign.status])
-    return replace(contact, state=ContactState.READY, due_at=due_at, waiting_for=waiting_for)
+    return contact._replace(state=ContactState.READY, due_at=due_at, waiting_for=waiting_for)
 
 
 def _in_the_present_run(contact: Contact, campaign: Campaign, ended_at: datetime) -> Contact:
@@ -172,29 +170,29 @@ def _in_the_present_run(contact: Contact, campaign: Campaign, ended_at: datetime
     if contact.stopped:
         return _settled(contact, ContactState.REMOVED)
     due_at = max(ended_at, campaign.run_started_at or ended_at)
-    return replace(contact, state=ContactState.READY, run=campaign.run, attempts=0, due_at=due_at, waiting_for=None)
+    return contact._replace(state=ContactState.READY, run=campaign.run, attempts=0, due_at=due_at, waiting_for=None)
 
 
 def _settled(contact: Contact, state: ContactState) -> Contact:
-    return replace(contact, state=state, due_at=None, waiting_for=None)
+    return contact._replace(state=state, due_at=None, waiting_for=None)
 
 
 def _close(attempt: Attempt, outcome: Outcome, at: datetime, reason: str | None) -> Attempt:
     started = attempt.started_at if outcome is Outcome.VOID else attempt.started_at or attempt.slot_at
     ended = max(at, started or attempt.claimed_at)
-    return replace(attempt, outcome=outcome, ended_at=ended, reason=reason, started_at=started, look_at=None)
+    return attempt._replace(outcome=outcome, ended_at=ended, reason=reason, started_at=started, look_at=None)
 
 
 def _under_way(report: Report, attempt: Attempt, rules: Rules, threshold_seconds: int | None) -> Attempt:
     """A provider's word that ends nothing. Only a callback tells when an answer was; it may come after the end."""
     if report.status == ProviderStatus.ANSWERED and report.source is Source.CALLBACK:
-        attempt = replace(attempt, answered_at=min(attempt.answered_at or report.at, report.at))
+        attempt = attempt._replace(answered_at=min(attempt.answered_at or report.at, report.at))
         attempt = _measured(attempt, threshold_seconds)
     if attempt.outcome is not None:
         return _contradicted(report, attempt)
     rings_late = report.status == ProviderStatus.RINGING and attempt.provider_status == ProviderStatus.ANSWERED
     status = attempt.provider_status if rings_late else report.status
-    return replace(_placed(report, attempt, rules), provider_status=status)
+    return _placed(report, attempt, rules)._replace(provider_status=status)
 
 
 def _shows_that_it_is_there(status: str) -> bool:
@@ -206,7 +204,7 @@ def _sent(report: Report, attempt: Attempt) -> Attempt:
     if not _may_become(attempt, Outcome.SENT, None, report.at):
         return _contradicted(report, attempt)
     closed = _close(attempt, Outcome.SENT, report.at, None)
-    return replace(closed, accepted_at=attempt.accepted_at or report.at, provider_status=report.status)
+    return closed._replace(accepted_at=attempt.accepted_at or report.at, provider_status=report.status)
 
 
 def _ended(report: Report, attempt: Attempt, threshold_seconds: int | None) -> Attempt:
@@ -215,7 +213,7 @@ def _ended(report: Report, attempt: Attempt, threshold_seconds: int | None) -> A
     outcome = final_outcome(report.status, duration, threshold_seconds)
     if outcome is None or not _may_become(attempt, outcome, duration, report.at):
         return _contradicted(report, attempt)
-    ended = replace(attempt, duration_seconds=duration, provider_status=report.status)
+    ended = attempt._replace(duration_seconds=duration, provider_status=report.status)
     return _measured(_close(ended, outcome, report.at, report.reason), threshold_seconds)
 
 
@@ -244,14 +242,14 @@ def _measured(attempt: Attempt, threshold_seconds: int | None) -> Attempt:
         return attempt
     duration = (ended - answered).total_seconds()
     outcome = final_outcome(ProviderStatus.COMPLETED, duration, threshold_seconds)
-    return replace(attempt, duration_seconds=duration, outcome=outcome)
+    return attempt._replace(duration_seconds=duration, outcome=outcome)
 
 
 def _contradicted(report: Report, attempt: Attempt) -> Attempt:
     """The outcome stands; what speaks against it can be seen. A receipt that overtook `sent` is no contradiction."""
     ended = Outcome.COMPLETED if attempt.outcome is Outcome.SHORT_DURATION else attempt.outcome
     if ended is Outcome.VOID or FINAL_STATUSES.get(report.status, ended) not in {ended, Outcome.SENT}:
-        return replace(attempt, provider_status=report.status)
+        return attempt._replace(provider_status=report.status)
     return attempt
 
 
@@ -260,19 +258,19 @@ def _placed(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
     if attempt.accepted_at is not None:
         return attempt
     looks = rules.first_look_when_accepted
-    return replace(attempt, accepted_at=report.at, looks=looks, look_at=report.at + rules.next_look(looks))
+    return attempt._replace(accepted_at=report.at, looks=looks, look_at=report.at + rules.next_look(looks))
 
 
 def _accepted(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
     if attempt.outcome is not None:
         return _contradicted(report, attempt)
-    return replace(_placed(report, attempt, rules), provider_status=attempt.provider_status or ACCEPTED)
+    return _placed(report, attempt, rules)._replace(provider_status=attempt.provider_status or ACCEPTED)
 
 
 def _unknown(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
     if attempt.outcome is not None:
         return attempt
-    return replace(attempt, reason=report.reason or attempt.reason, look_at=report.at + rules.next_look(attempt.looks))
+    return attempt._replace(reason=report.reason or attempt.reason, look_at=report.at + rules.next_look(attempt.looks))
 
 
 def _absent(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
@@ -280,9 +278,9 @@ def _absent(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
     if attempt.outcome is not None:
         return attempt
     if attempt.accepted_at is not None:
-        return replace(attempt, look_at=report.at + rules.next_look(attempt.looks))
+        return attempt._replace(look_at=report.at + rules.next_look(attempt.looks))
     if attempt.absent_at is None:
-        return replace(attempt, absent_at=report.at, look_at=report.at + rules.absent)
+        return attempt._replace(absent_at=report.at, look_at=report.at + rules.absent)
     if report.at - attempt.absent_at < rules.absent:
         return attempt
     return _close(attempt, Outcome.VOID, report.at, NEVER_PLACED)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -39,8 +40,7 @@ MOST_TRIES = 5
 WRONG_DATA = frozenset({"22", "23"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     report: Report
     connection_id: int | None
     known: "asyncio.Future[bool]"
@@ -64,8 +64,8 @@ class Recorder:
         self._waiting.append(_Waiting(report, connection_id, known))
         if self._busy is None or self._busy.done():
             self._busy = asyncio.create_task(self._drain())
-        with self._metrics.reports_waiting.track_inprogress():
-            return await known
+        self._metrics.reports_waiting.inc()
+        return await known
 
     @property
     def backlog(self) -> int:
@@ -79,6 +79,7 @@ class Recorder:
             self._committing = len(batch)
             await self._settle(batch)
             self._committing = 0
+            self._metrics.reports_waiting.dec(len(batch))
 
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         """Commit a batch and tell everybody; what cannot be written is parted from the rest and told why."""

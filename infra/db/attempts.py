@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -13,8 +14,7 @@ from domain.attempt_cap import AttemptCap
 from domain.local_day import LocalDay
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """An entry whose attempt row is committed; `variables` is the contact's JSON text, `timezone` its own, if known."""
 
     entry: Entry

@@ -1,9 +1,9 @@
 """Recording: the rows a batch of reports touches, locked in the order every statement keeps, and written at once."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,8 +15,7 @@ from domain.outcome import Outcome
 from domain.recording import Attempt, Contact
 
 
-@dataclass(frozen=True, slots=True)
-class CampaignAt:
+class CampaignAt(NamedTuple):
     """A campaign's row as it stands while it is locked; `started_at` is of its run."""
 
     id: int
@@ -39,8 +38,8 @@ class Locked:
     ailing: frozenset[int]
 
 
-def _columns_of(row: type, prefix: str) -> str:
-    return ", ".join(prefix + field.name for field in fields(row))
+def _columns(row: type[Attempt | Contact | CampaignAt], prefix: str = "") -> str:
+    return ", ".join(prefix + name for name in row._fields)
 
 
 # One statement, because each costs the dialer more than it costs PostgreSQL. A CTE that asks for the count of the one
@@ -55,14 +54,14 @@ _LOCK = text(f"""
                 clock_timestamp()) AS started_at
         FROM campaigns WHERE id = ANY(ARRAY(SELECT campaign_id FROM touched)) ORDER BY id FOR SHARE OF campaigns),
     k AS MATERIALIZED (
-        SELECT {_columns_of(Contact, "")} FROM contacts
+        SELECT {_columns(Contact)} FROM contacts
         WHERE id = ANY(ARRAY(SELECT contact_id FROM touched)) AND (SELECT count(*) FROM c) > 0
         ORDER BY id FOR UPDATE),
     a AS MATERIALIZED (
-        SELECT {_columns_of(Attempt, "")} FROM attempts
+        SELECT {_columns(Attempt)} FROM attempts
         WHERE id = ANY(CAST(:ids AS bigint[])) AND (SELECT count(*) FROM k) > 0
         ORDER BY organization_id, phone, id FOR UPDATE)
-    SELECT {_columns_of(Attempt, "a.")}, {_columns_of(Contact, "k.")}, {_columns_of(CampaignAt, "c.")},
+    SELECT {_columns(Attempt, "a.")}, {_columns(Contact, "k.")}, {_columns(CampaignAt, "c.")},
         EXISTS (SELECT FROM connections n WHERE n.id = a.connection_id AND (n.cooling_until IS NOT NULL OR n.strikes > 0
             OR n.refusals > 0 OR n.suspended_at IS NOT NULL OR n.health_reason IS NOT NULL)) AS is_ailing
     FROM a JOIN k ON k.id = a.contact_id JOIN c ON c.id = a.campaign_id
@@ -72,8 +71,8 @@ _OUTCOMES = text("""
     WHERE contact_id = ANY(CAST(:contact_ids AS bigint[])) AND outcome <> 'void'
     ORDER BY contact_id, run, number
 """)
-_CONTACT_AT = len(fields(Attempt))
-_CAMPAIGN_AT = _CONTACT_AT + len(fields(Contact))
+_CONTACT_AT = len(Attempt._fields)
+_CAMPAIGN_AT = _CONTACT_AT + len(Contact._fields)
 
 
 async def lock(connection: AsyncConnection, attempt_ids: Iterable[int]) -> Locked:
@@ -92,7 +91,7 @@ async def lock(connection: AsyncConnection, attempt_ids: Iterable[int]) -> Locke
 
 def _attempt(row: Sequence[Any]) -> Attempt:
     attempt = Attempt(*row)
-    return attempt if attempt.outcome is None else replace(attempt, outcome=Outcome(attempt.outcome))
+    return attempt if attempt.outcome is None else attempt._replace(outcome=Outcome(attempt.outcome))
 
 
 def _contact(row: Sequence[Any]) -> Contact:
@@ -146,14 +145,14 @@ _SAVE_BOTH = text(f"WITH moved AS ({_CONTACTS}) {_ATTEMPTS}")
 
 async def save(connection: AsyncConnection, attempts: Sequence[Attempt], contacts: Sequence[Contact]) -> None:
     """Write the changed rows of a locked batch; no contact changes without an attempt of its own."""
-    values = _columns(attempts, _ATTEMPT_COLUMNS)
+    values = _arrays(attempts, _ATTEMPT_COLUMNS)
     if contacts:
-        await connection.execute(_SAVE_BOTH, values | _columns(contacts, _CONTACT_COLUMNS, "contact_"))
+        await connection.execute(_SAVE_BOTH, values | _arrays(contacts, _CONTACT_COLUMNS, "contact_"))
     elif attempts:
         await connection.execute(_SAVE_ATTEMPTS, values)
 
 
-def _columns(rows: Sequence[object], names: Sequence[str], prefix: str = "") -> dict[str, list[object]]:
+def _arrays(rows: Sequence[object], names: Sequence[str], prefix: str = "") -> dict[str, list[object]]:
     return {prefix + name: [getattr(row, name) for row in rows] for name in names}
 
 

@@ -1,7 +1,6 @@
 """The messages: their names, the queue that carries each, and what is in them: ids and slots, nothing personal."""
 
 from collections.abc import Sequence
-from dataclasses import astuple
 
 from dramatiq import Message
 
@@ -21,7 +20,7 @@ MOST_ENTRIES = 64
 
 def dial_entries(entries: Sequence[Entry]) -> Message[None]:
     """At most 64 granted slots, in slot order, mixed across campaigns."""
-    return _message(DIAL, DIAL_ENTRIES, [astuple(entry) for entry in entries])
+    return _message(DIAL, DIAL_ENTRIES, list(entries))
 
 
 def ingest_cohort(cohort_id: int) -> Message[None]:

@@ -327,7 +327,7 @@ def test_a_contradiction_changes_no_final_outcome(first: str, second: str) -> No
 
     after_all = told(callback(second, 40, duration=1), attempt=ended)
 
-    assert replace(after_all, provider_status=first) == ended
+    assert after_all._replace(provider_status=first) == ended
 
 
 @pytest.mark.parametrize(
@@ -353,11 +353,11 @@ def test_a_final_word_against_the_outcome_is_kept_to_be_seen(first: str, second:
 
 def test_a_void_attempt_gives_the_contact_back_with_the_same_number() -> None:
     void = by_dialer(Outcome.VOID, 0.2, reason="late")
-    third = replace(DIALING, attempts=3)
+    third = DIALING._replace(attempts=3)
 
-    contact, attempt = follow(third, replace(told(void), number=3), CAMPAIGN, [Outcome.BUSY, Outcome.BUSY], RULES)
+    contact, attempt = follow(third, told(void)._replace(number=3), CAMPAIGN, [Outcome.BUSY, Outcome.BUSY], RULES)
 
-    assert contact == replace(third, state=ContactState.READY, attempts=2, due_at=after(0.2))
+    assert contact == third._replace(state=ContactState.READY, attempts=2, due_at=after(0.2))
     assert (attempt.outcome, attempt.reason, attempt.next_attempt_at) == (Outcome.VOID, "late", None)
 
 
@@ -378,7 +378,7 @@ def test_a_void_attempt_stays_void_and_keeps_the_word_against_it(word: str) -> N
     void, contact = lived([by_dialer(Outcome.VOID, reason="http_429"), callback("answered", 5), callback(word, 40)])
 
     assert (void.outcome, void.reason, void.provider_status) == (Outcome.VOID, "http_429", word)
-    assert contact == replace(DIALING, state=ContactState.READY, attempts=0, due_at=after(0.2))
+    assert contact == DIALING._replace(state=ContactState.READY, attempts=0, due_at=after(0.2))
 
 
 @pytest.mark.parametrize("order", [("completed", "answered"), ("answered", "completed")])
@@ -447,7 +447,7 @@ def test_what_the_provider_has_is_looked_up_more_rarely_and_holds_its_place(evid
 
 
 def test_past_the_last_rung_the_wait_stays_the_same() -> None:
-    waiting = replace(OPEN, looks=9)
+    waiting = OPEN._replace(looks=9)
 
     assert told(look_up(UNKNOWN, 100), attempt=waiting).look_at == after(1000)
 
@@ -456,8 +456,8 @@ def test_a_guess_at_the_horizon_is_retried_by_the_policy() -> None:
     attempt, contact = lived([by_dialer(UNKNOWN, 10), horizon()])
 
     assert (attempt.outcome, attempt.reason) == (Outcome.INTERNAL_ERROR, OUTCOME_UNKNOWN)
-    assert contact == replace(
-        DIALING, state=ContactState.READY, due_at=after(7200) + 15 * MINUTE, waiting_for="retry_interval"
+    assert contact == DIALING._replace(
+        state=ContactState.READY, due_at=after(7200) + 15 * MINUTE, waiting_for="retry_interval"
     )
 
 
@@ -482,9 +482,9 @@ def test_an_error_that_was_no_guess_is_final() -> None:
     assert told(known, callback("completed", 65, duration=60)).outcome is Outcome.INTERNAL_ERROR
 
 
-@pytest.mark.parametrize("contact", [replace(DIALING, attempts=2), replace(DIALING, run=2, attempts=1)])
+@pytest.mark.parametrize("contact", [DIALING._replace(attempts=2), DIALING._replace(run=2, attempts=1)])
 def test_late_evidence_leaves_a_contact_alone_that_has_gone_on(contact: Contact) -> None:
-    guessed = replace(told(horizon()), next_attempt_at=after(8100))
+    guessed = told(horizon())._replace(next_attempt_at=after(8100))
 
     after_all = told(callback("completed", 65, duration=60), attempt=guessed)
     followed, attempt = follow(contact, after_all, CAMPAIGN, [Outcome.COMPLETED], RULES)
@@ -493,9 +493,9 @@ def test_late_evidence_leaves_a_contact_alone_that_has_gone_on(contact: Contact)
 
 
 def test_a_person_who_was_reached_after_all_is_not_dialled_because_a_later_attempt_was_void() -> None:
-    second = replace(told(by_dialer(Outcome.VOID)), number=2)
+    second = told(by_dialer(Outcome.VOID))._replace(number=2)
 
-    contact, _ = follow(replace(DIALING, attempts=2), second, CAMPAIGN, [Outcome.COMPLETED], RULES)
+    contact, _ = follow(DIALING._replace(attempts=2), second, CAMPAIGN, [Outcome.COMPLETED], RULES)
 
     assert (contact.state, contact.attempts) == (ContactState.DONE, 1)
 
@@ -515,9 +515,9 @@ def test_a_person_who_was_reached_after_all_is_not_dialled_because_a_later_attem
 )
 def test_an_outcome_decides_about_the_contact(outcomes: list[Outcome], state: ContactState) -> None:
     number = len(outcomes)
-    ended = replace(OPEN, number=number, outcome=outcomes[-1], ended_at=after(60))
+    ended = OPEN._replace(number=number, outcome=outcomes[-1], ended_at=after(60))
 
-    contact, attempt = follow(replace(DIALING, attempts=number), ended, CAMPAIGN, outcomes, RULES)
+    contact, attempt = follow(DIALING._replace(attempts=number), ended, CAMPAIGN, outcomes, RULES)
 
     due_at = after(60) + 15 * MINUTE if state is ContactState.READY else None
     assert (contact.state, contact.due_at, attempt.next_attempt_at) == (state, due_at, due_at)
@@ -525,7 +525,7 @@ def test_an_outcome_decides_about_the_contact(outcomes: list[Outcome], state: Co
 
 def test_the_interval_counts_from_the_end_in_policy_minutes() -> None:
     quick = replace(RULES, retry_minute=timedelta(seconds=1))
-    ended = replace(OPEN, outcome=Outcome.BUSY, ended_at=after(60))
+    ended = OPEN._replace(outcome=Outcome.BUSY, ended_at=after(60))
 
     contact, _ = follow(DIALING, ended, CAMPAIGN, [Outcome.BUSY], quick)
 
@@ -545,7 +545,7 @@ def test_the_interval_counts_from_the_end_in_policy_minutes() -> None:
 def test_a_call_that_outlives_its_campaign_is_recorded_and_not_retried(
     status: Status, outcome: Outcome, state: ContactState
 ) -> None:
-    ended = replace(OPEN, outcome=outcome, ended_at=after(60))
+    ended = OPEN._replace(outcome=outcome, ended_at=after(60))
 
     contact, attempt = follow(DIALING, ended, replace(CAMPAIGN, status=status), [outcome], RULES)
 
@@ -555,7 +555,7 @@ def test_a_call_that_outlives_its_campaign_is_recorded_and_not_retried(
 
 @pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.NO_ANSWER, Outcome.BUSY, Outcome.VOID])
 def test_a_call_that_outlives_its_run_ends_in_that_run_and_its_contact_is_ready_in_the_next(outcome: Outcome) -> None:
-    ended = replace(OPEN, outcome=outcome, ended_at=after(60))
+    ended = OPEN._replace(outcome=outcome, ended_at=after(60))
     outcomes = [] if outcome is Outcome.VOID else [outcome]
 
     contact, attempt = follow(DIALING, ended, replace(CAMPAIGN, run=3), outcomes, RULES)
@@ -565,7 +565,7 @@ def test_a_call_that_outlives_its_run_ends_in_that_run_and_its_contact_is_ready_
 
 
 def test_nothing_of_a_run_is_due_before_it_began() -> None:
-    ended = replace(OPEN, outcome=Outcome.BUSY, ended_at=after(60))
+    ended = OPEN._replace(outcome=Outcome.BUSY, ended_at=after(60))
 
     contact, _ = follow(DIALING, ended, replace(CAMPAIGN, run=2, run_started_at=after(90)), [Outcome.BUSY], RULES)
 
@@ -581,7 +581,7 @@ def test_nothing_of_a_run_is_due_before_it_began() -> None:
     ],
 )
 def test_a_call_that_outlives_its_run_and_its_campaign_ends_in_that_run(outcome: Outcome, state: ContactState) -> None:
-    ended = replace(OPEN, outcome=outcome, ended_at=after(60))
+    ended = OPEN._replace(outcome=outcome, ended_at=after(60))
     outcomes = [] if outcome is Outcome.VOID else [outcome]
 
     contact, _ = follow(DIALING, ended, replace(CAMPAIGN, run=2, status=Status.ENDED), outcomes, RULES)
@@ -591,8 +591,8 @@ def test_a_call_that_outlives_its_run_and_its_campaign_ends_in_that_run(outcome:
 
 @pytest.mark.parametrize("state", [ContactState.OPTED_OUT, ContactState.REMOVED])
 def test_somebody_who_was_taken_off_stays_off(state: ContactState) -> None:
-    off = replace(DIALING, state=state)
-    ended = replace(OPEN, outcome=Outcome.BUSY, ended_at=after(60))
+    off = DIALING._replace(state=state)
+    ended = OPEN._replace(outcome=Outcome.BUSY, ended_at=after(60))
 
     assert follow(off, ended, CAMPAIGN, [Outcome.BUSY], RULES) == (off, ended)
 
@@ -712,7 +712,7 @@ def test_a_receipt_is_not_corrected_by_another() -> None:
 
 
 def test_a_stopped_contact_is_removed_where_it_would_have_been_tried_again() -> None:
-    dialing = replace(DIALING, stopped=True)
+    dialing = DIALING._replace(stopped=True)
 
     attempt, contact = lived([callback("busy", 20)], dialing)
     _, given_back = lived([by_dialer(Outcome.VOID)], dialing)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -100,7 +100,7 @@ def test_an_entry_is_refused(case: Refusal, run: Run) -> None:
         run(lambda db: case.change(db, made))  # type: ignore[misc]
     before = run(lambda db: contact(db, made.contact_ids[0])), run(lambda db: number_of(db, "attempts"))
 
-    result = run(lambda db: claims(db, [replace(entry(made, made.contact_ids[0]), **case.fields)]))
+    result = run(lambda db: claims(db, [entry(made, made.contact_ids[0])._replace(**case.fields)]))
 
     assert result[0] == []
     assert [one.reason for one in result[1]] == [case.reason]
@@ -167,7 +167,7 @@ def test_copies_in_one_batch_are_dialled_once(run: Run) -> None:
     made = run(lambda db: scene(db, contacts=1))
     copy = entry(made, made.contact_ids[0])
 
-    claimed, refused = run(lambda db: claims(db, [copy, replace(copy), replace(copy)]))
+    claimed, refused = run(lambda db: claims(db, [copy, copy._replace(), copy._replace()]))
 
     assert (len(claimed), [one.reason for one in refused]) == (1, ["duplicate", "duplicate"])
 

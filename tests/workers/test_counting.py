@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -48,7 +47,7 @@ def test_a_dial_is_counted_with_its_lateness_and_the_providers_answer(metrics: M
 
 
 def test_an_answer_that_never_came_has_no_latency(metrics: Metrics) -> None:
-    Tally(metrics).dialled(ENTRY, replace(ANSWERED, status="unknown", reason="timeout"))
+    Tally(metrics).dialled(ENTRY, ANSWERED._replace(status="unknown", reason="timeout"))
 
     assert value(metrics, "outdial_slots_used_total", **SLOTS) == 1
     assert value(metrics, "outdial_provider_results_total", result="unknown", **TRUNK) == 1
@@ -56,14 +55,14 @@ def test_an_answer_that_never_came_has_no_latency(metrics: Metrics) -> None:
 
 
 def test_a_dial_that_was_refused_on_the_way_is_used_and_throttled(metrics: Metrics) -> None:
-    Tally(metrics).dialled(ENTRY, replace(ANSWERED, status="void", reason="http_429", trouble=Trouble.THROTTLED))
+    Tally(metrics).dialled(ENTRY, ANSWERED._replace(status="void", reason="http_429", trouble=Trouble.THROTTLED))
 
     assert value(metrics, "outdial_slots_used_total", **SLOTS) == 1
     assert value(metrics, "outdial_provider_results_total", result="throttled", **TRUNK) == 1
 
 
 def test_a_slot_that_was_missed_is_void_and_no_result_of_the_provider(metrics: Metrics) -> None:
-    Tally(metrics).dialled(ENTRY, replace(ANSWERED, status="void", reason="late", started_at=None))
+    Tally(metrics).dialled(ENTRY, ANSWERED._replace(status="void", reason="late", started_at=None))
 
     assert value(metrics, "outdial_slots_void_total", reason="late", **SLOTS) == 1
     assert value(metrics, "outdial_slots_used_total", **SLOTS) is None
@@ -94,9 +93,9 @@ def test_reports_are_counted_by_source_and_outcomes_once(run: Run, settings: Set
 
     async def step(runtime: Runtime) -> Metrics:
         recorder = Recorder(runtime)
-        await asyncio.gather(recorder.record(replace(busy, status="ringing")), recorder.record(busy))
+        await asyncio.gather(recorder.record(busy._replace(status="ringing")), recorder.record(busy))
         await recorder.record(busy)
-        await recorder.record(replace(busy, attempt_id=99))
+        await recorder.record(busy._replace(attempt_id=99))
         return runtime.metrics
 
     metrics = with_runtime(settings, step)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -164,7 +164,7 @@ def test_the_policy_counts_the_attempts_of_the_run(run: Run, settings: Settings)
     run(lambda db: amend(db, "contacts", made.contact_ids[0], due_at=NOW - MINUTE))
     (second,) = run(lambda db: claimed(db, made, number=2))
 
-    _record(settings, [replace(report("busy"), attempt_id=second)])
+    _record(settings, [report("busy")._replace(attempt_id=second)])
 
     assert run(lambda db: contact(db, made.contact_ids[0])).state == "exhausted"
 
@@ -194,7 +194,7 @@ def test_after_the_end_nothing_is_tried_again(status: str, state: str, run: Run,
 def test_an_attempt_that_does_not_exist_is_not_known(run: Run, settings: Settings) -> None:
     run(_dialled)
 
-    assert _record(settings, [replace(report("busy"), attempt_id=999), report("busy")]) == [False, True]
+    assert _record(settings, [report("busy")._replace(attempt_id=999), report("busy")]) == [False, True]
 
 
 def test_an_attempt_of_another_connection_is_not_known_and_not_changed(run: Run, settings: Settings) -> None:
@@ -221,7 +221,7 @@ def test_many_reports_are_committed_together(run: Run, settings: Settings) -> No
     made = run(lambda db: scene(db, contacts=200))
     ids = run(lambda db: claimed(db, made))
 
-    known = _record(settings, [replace(report("completed"), attempt_id=one) for one in ids])
+    known = _record(settings, [report("completed")._replace(attempt_id=one) for one in ids])
 
     assert known == [True] * 200
     assert run(lambda db: number_of(db, "(SELECT DISTINCT xmin FROM attempts WHERE outcome = 'completed') AS t")) == 1
@@ -235,7 +235,7 @@ def test_everybody_is_told_after_the_commit(run: Run, settings: Settings) -> Non
         recorder = Recorder(runtime)
 
         async def outcome(one: int) -> str | None:
-            await recorder.record(replace(report("completed"), attempt_id=one))
+            await recorder.record(report("completed")._replace(attempt_id=one))
             async with runtime.database.connect() as connection:
                 return str((await attempt(connection, one)).outcome)
 
@@ -249,7 +249,7 @@ def test_a_failing_database_is_told_to_each_and_a_later_hand_in_succeeds(
 ) -> None:
     made = run(lambda db: scene(db, contacts=3))
     ids = run(lambda db: claimed(db, made))
-    reports = [replace(report("completed"), attempt_id=one) for one in ids]
+    reports = [report("completed")._replace(attempt_id=one) for one in ids]
 
     async def cut_off(runtime: Runtime) -> tuple[list[Any], list[bool]]:
         recorder = Recorder(runtime)
@@ -267,14 +267,14 @@ def test_a_failing_database_is_told_to_each_and_a_later_hand_in_succeeds(
     "poison",
     [
         pytest.param(report("queued\x00", source=CALLBACK), id="what no row can hold"),
-        pytest.param(replace(report("busy"), attempt_id=2**70), id="an id that is none"),
+        pytest.param(report("busy")._replace(attempt_id=2**70), id="an id that is none"),
         pytest.param(report("busy", datetime.max.replace(tzinfo=UTC)), id="a time without a retry"),
     ],
 )
 def test_a_report_that_cannot_be_written_harms_nobody_else(poison: Report, run: Run, settings: Settings) -> None:
     made = run(lambda db: scene(db, contacts=5, retry_config=POLICY))
     ids = run(lambda db: claimed(db, made))
-    others = [replace(report("completed"), attempt_id=one) for one in ids[1:]]
+    others = [report("completed")._replace(attempt_id=one) for one in ids[1:]]
 
     async def all_at_once(recorder: Recorder) -> list[Any]:
         return await asyncio.gather(*map(recorder.record, [others[0], poison, *others[1:]]), return_exceptions=True)
@@ -290,8 +290,8 @@ def test_a_waiter_that_gave_up_keeps_nobody_from_being_told(run: Run, settings: 
     ids = run(lambda db: claimed(db, made))
 
     async def one_gives_up(recorder: Recorder) -> bool:
-        impatient = asyncio.create_task(recorder.record(replace(report("completed"), attempt_id=ids[0])))
-        patient = asyncio.create_task(recorder.record(replace(report("completed"), attempt_id=ids[1])))
+        impatient = asyncio.create_task(recorder.record(report("completed")._replace(attempt_id=ids[0])))
+        patient = asyncio.create_task(recorder.record(report("completed")._replace(attempt_id=ids[1])))
         await asyncio.sleep(0)
         impatient.cancel()
         return await patient
@@ -341,7 +341,7 @@ def test_three_refusals_in_a_row_suspend_a_connection(run: Run, settings: Settin
     ids = run(lambda db: claimed(db, made))
     refused = report("void", trouble=Trouble.REFUSED_CREDENTIALS, started_at=NOW)
 
-    _record(settings, [replace(refused, attempt_id=one) for one in ids])
+    _record(settings, [refused._replace(attempt_id=one) for one in ids])
 
     state = run(lambda db: health(db, made.connection_id))
     assert (state.refusals, state.suspended_at is not None) == (3, True)
@@ -375,7 +375,7 @@ def test_half_of_the_last_hundred_starts_cool_a_connection_down(
     run(lambda db: _ended(db, ids, earlier))
 
     error = report("provider_error", reason="server_error", trouble=Trouble.SERVER_ERROR, started_at=NOW)
-    _record(settings, [replace(error, attempt_id=ids[-1])])
+    _record(settings, [error._replace(attempt_id=ids[-1])])
 
     assert run(lambda db: health(db, made.connection_id)).strikes == strikes
 
@@ -395,7 +395,7 @@ def test_each_connection_is_judged_by_its_own_reports(run: Run, settings: Settin
     ids = run(lambda db: claimed(db, made))
     run(lambda db: amend(db, "attempts", ids[1], connection_id=other))
 
-    _record(settings, [report("accepted"), replace(report("void", trouble=Trouble.THROTTLED), attempt_id=ids[1])])
+    _record(settings, [report("accepted"), report("void", trouble=Trouble.THROTTLED)._replace(attempt_id=ids[1])])
 
     assert run(lambda db: health(db, made.connection_id)).strikes == 0
     assert run(lambda db: health(db, other)).strikes == 1

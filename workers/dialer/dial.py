@@ -5,7 +5,6 @@ provider answers, or does not, becomes a report, and the report is handed in unt
 """
 
 import asyncio
-from dataclasses import replace
 from datetime import datetime
 
 import orjson
@@ -160,7 +159,7 @@ def _with_segments(report: Report, order: http.Order) -> Report:
     """What was sent tells in how many segments."""
     if report.status == Outcome.VOID or order.channel != Channel.SMS or order.message is None:
         return report
-    return replace(report, segments=measure(order.message).segments)
+    return report._replace(segments=measure(order.message).segments)
 
 
 def _callee_until(claim: Claimed, spec: CampaignSpec) -> int:

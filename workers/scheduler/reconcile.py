@@ -4,7 +4,6 @@ Time alone never says that nothing was sent: only evidence, or the longest an at
 """
 
 import asyncio
-from dataclasses import replace
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -74,4 +73,4 @@ class Reconciler:
         now = instant(self._runtime.clock.now())
         if report.status in FINAL_STATUSES or now - overdue.claimed_at < self._rules.longest_attempt:
             return report
-        return replace(report, status=Outcome.INTERNAL_ERROR, source=Source.REAPER, reason=OUTCOME_UNKNOWN, at=now)
+        return report._replace(status=Outcome.INTERNAL_ERROR, source=Source.REAPER, reason=OUTCOME_UNKNOWN, at=now)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -428,7 +428,7 @@ def _entries(made: Scene, **fields: Any) -> list[Entry]:
 
 
 def _message(entries: Sequence[Entry]) -> list[tuple[int, ...]]:
-    return [astuple(one) for one in entries]
+    return list(entries)
 
 
 def _dial(settings: Settings, made: Scene, step: Step) -> list[dict[str, Any]]:
