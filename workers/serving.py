@@ -63,11 +63,14 @@ class Bounded(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Between requests the server's own time-out for idle connections holds until the first byte."""
-        if self._is_between and self._patience is None:
-            self._await_head()
+        """Between requests the server's own time-out for idle connections holds until the first byte.
+
+        A head that comes in one piece, as nearly all do, needs no timer.
+        """
         self._unparsed += len(data)
         super().data_received(data)
+        if self._patience is None and self._is_awaiting_head():
+            self._await_head()
         if self._unparsed > MOST_HEAD_BYTES and self._is_heading and not self.transport.is_closing():
             self._refuse(431, "the request line and headers have no end", f"send at most {MOST_HEAD_BYTES:,} bytes")
 
@@ -96,6 +99,10 @@ class Bounded(HttpToolsProtocol):
             self._refuse(431, "the headers are too large", f"send at most {MOST_HEAD_BYTES:,} bytes of them")
         else:
             self._refuse(400, "the request is not HTTP", msg)
+
+    def _is_awaiting_head(self) -> bool:
+        begun = self._is_heading or (self._is_between and self._unparsed > 0)
+        return begun and not self.transport.is_closing()
 
     def _await_head(self) -> None:
         self._patience = self.loop.call_later(HEAD_SECONDS, self._lose_patience)

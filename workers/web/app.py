@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope, Send
 
 from workers import probes
 from workers.recorder import Recorder
@@ -40,7 +41,7 @@ from workers.web import (
     webhook_deliveries,
 )
 from workers.web.boundary import Boundary
-from workers.web.callbacks import Record
+from workers.web.callbacks import Callbacks, Record
 from workers.web.gate import Gate
 from workers.web.wellformed import WellFormed
 
@@ -91,7 +92,8 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
     app.add_middleware(Boundary, most_upload_bytes=runtime.settings.max_upload_bytes)
     errors.install(app)
     docs.install(app)
-    app.router.routes.append(callbacks.route(runtime, record or Recorder(runtime).record))
+    app.callbacks = Callbacks(runtime, record or Recorder(runtime).record)
+    app.router.routes.append(callbacks.route(app.callbacks))
     app.router.routes.append(replies.route(runtime))
     app.router.routes.extend(probes.routes(runtime, with_backlogs=True))
     app.router.routes.extend(_described_routes())
@@ -117,7 +119,15 @@ def _described_routes() -> tuple[BaseRoute, ...]:
 
 
 class _App(FastAPI):
-    """Describes what the framework does not know of."""
+    """Describes what the framework does not know of, and lets callbacks go past it."""
+
+    callbacks: Callbacks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.callbacks.takes(scope):
+            await self.callbacks(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

@@ -34,11 +34,11 @@ class Boundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        send = _headed(send, scope["path"])
+        send = headed(send, scope["path"])
         if scope["method"] == HTTPMethod.HEAD:
             scope, send = {**scope, "method": HTTPMethod.GET.value}, _bodiless(send)
         limit = self._limit(scope["path"])
-        if _announced(scope) > limit:
+        if announced(scope) > limit:
             await told(TooLargeError(limit))(scope, receive, send)
             return
         await self._guarded(scope, _bounded(receive, limit), send)
@@ -76,7 +76,7 @@ def _bodiless(send: Send) -> Send:
     return without_body
 
 
-def _headed(send: Send, path: str) -> Send:
+def headed(send: Send, path: str) -> Send:
     """Adds what every answer says to browsers and caches."""
     added = [NO_GUESSING, NO_KEEPING] if path.startswith(PRIVATE) and not path.startswith(PUBLIC) else [NO_GUESSING]
 
@@ -88,7 +88,7 @@ def _headed(send: Send, path: str) -> Send:
     return with_headers
 
 
-def _announced(scope: Scope) -> int:
+def announced(scope: Scope) -> int:
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     return int(length) if length.isdigit() else 0
 

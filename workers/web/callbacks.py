@@ -1,8 +1,9 @@
 """`POST /api/callbacks/{connection_id}`: what a provider reports, believed by its signature only.
 
-A plain route beside the framework's, because callbacks come at a multiple of the dial rate. 204 means committed.
+204 means committed.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,9 +11,9 @@ from time import monotonic
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from domain.attempt import Report, Source, instant
 from domain.campaign import Instant, RowId
@@ -22,9 +23,11 @@ from domain.validation import invalid
 from infra.crypto import SIGNATURE_HEADER, is_signed
 from infra.db import connections
 from infra.db.engine import autocommit
+from infra.deadlines import Deadlines
 from workers.runtime import Runtime, required
 from workers.web.auth import GREATEST_ID
-from workers.web.errors import UnauthenticatedError
+from workers.web.boundary import MOST_CALLBACK_BYTES, NO_GUESSING, NO_KEEPING, announced, headed
+from workers.web.errors import TooLargeError, TooSlowError, UnauthenticatedError, told
 
 SECOND = 1_000_000
 SECRETS_FRESH_SECONDS = 5.0
@@ -63,25 +66,73 @@ class Callback(BaseModel):
 
 
 PATH = "/api/callbacks/{connection_id}"
+_PATH = re.compile(r"/api/callbacks/([0-9]{1,19})")
+_SIGNATURE = SIGNATURE_HEADER.lower().encode()
+PATIENCE_SECONDS = 30.0
 
 
-def route(runtime: Runtime, record: Record) -> Route:
-    """The route; `record` returns after the commit, False when the connection has no such attempt."""
-    secrets = Secrets(runtime)
+class Callbacks:
+    """The route as an application of its own; `record` returns after the commit.
 
-    async def callback(request: Request) -> Response:
-        connection_id = int(request.path_params["connection_id"])
-        body = await request.body()
-        await verify(secrets, connection_id, body, request.headers.get(SIGNATURE_HEADER, ""))
+    Providers report several times what is dialled, and the framework's layers, which serve people, cost more than the
+    record does: these requests go past them.
+    """
+
+    def __init__(self, runtime: Runtime, record: Record) -> None:
+        self._clock = runtime.clock
+        self._secrets = Secrets(runtime)
+        self._record = record
+        self._patience = Deadlines(PATIENCE_SECONDS)
+
+    def takes(self, scope: Scope) -> bool:
+        return scope["type"] == "http" and scope["method"] == "POST" and bool(_PATH.fullmatch(scope["path"]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._take(int(scope["path"].rpartition("/")[2]), scope, receive)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is told in the one body
+            await told(error)(scope, receive, headed(send, scope["path"]))
+        else:
+            await send(_NO_CONTENT)
+            await send(_NO_BODY)
+
+    async def _take(self, connection_id: int, scope: Scope, receive: Receive) -> None:
+        body = await self._body(scope, receive)
+        signature = next((value for name, value in scope["headers"] if name == _SIGNATURE), b"")
+        await verify(self._secrets, connection_id, body, signature.decode("latin-1"))
         said = _parsed(body)
-        if not await record(said.report(instant(runtime.clock.now())), connection_id):
+        if not await self._record(said.report(instant(self._clock.now())), connection_id):
             raise NotFoundError(
                 f"connection {connection_id} has no attempt {said.attempt_id}",
                 "report to the callback_url you were given",
             )
-        return Response(status_code=204)
 
-    return Route("/api/callbacks/{connection_id:int}", callback, methods=["POST"])
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """TooLargeError, TooSlowError, or ClientDisconnect when nobody waits for the answer any more."""
+        body, more = b"", announced(scope) <= MOST_CALLBACK_BYTES
+        try:
+            with self._patience.each():
+                while more and len(body) <= MOST_CALLBACK_BYTES:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnect
+                    body, more = body + message.get("body", b""), message.get("more_body", False)
+        except TimeoutError:
+            raise TooSlowError from None
+        if announced(scope) > MOST_CALLBACK_BYTES or len(body) > MOST_CALLBACK_BYTES:
+            raise TooLargeError(MOST_CALLBACK_BYTES)
+        return body
+
+
+_NO_CONTENT = {"type": "http.response.start", "status": 204, "headers": [NO_GUESSING, NO_KEEPING]}
+_NO_BODY = {"type": "http.response.body", "body": b""}
+
+
+def route(callbacks: Callbacks) -> Route:
+    """What the framework knows of the path: that it takes no other method."""
+    return Route("/api/callbacks/{connection_id:int}", callbacks, methods=["POST"])
 
 
 def described() -> dict[str, Any]:
