@@ -254,11 +254,13 @@ def _contradicted(report: Report, attempt: Attempt) -> Attempt:
 
 
 def _placed(report: Report, attempt: Attempt, rules: Rules) -> Attempt:
-    """Evidence that the provider has it: it is asked more rarely from now on and never believed to know nothing."""
+    """Evidence that the provider has it: it is asked more rarely from now on and never believed to know nothing.
+
+    Its rung tells how rarely; whoever takes what is overdue puts it off accordingly (`infra.db.attempts.overdue`).
+    """
     if attempt.accepted_at is not None:
         return attempt
-    looks = rules.first_look_when_accepted
-    return attempt._replace(accepted_at=report.at, looks=looks, look_at=report.at + rules.next_look(looks))
+    return attempt._replace(accepted_at=report.at, looks=rules.first_look_when_accepted)
 
 
 def _accepted(report: Report, attempt: Attempt, rules: Rules) -> Attempt:

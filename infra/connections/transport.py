@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from domain.public_url import is_public_address
+from infra.deadlines import Deadlines
 
 MOST_ANSWER_BYTES = 64 * 1024
 LONGEST_IDLE_SECONDS = 4.0
@@ -97,7 +98,7 @@ class Transport:
 
     def __init__(self, *, connect_seconds: float, request_seconds: float, private_allowed: bool) -> None:
         self._connect_seconds = connect_seconds
-        self._request_seconds = request_seconds
+        self._deadlines = Deadlines(request_seconds)
         self._private_allowed = private_allowed
         self._idle: dict[tuple[bool, str, int], deque[_Line]] = defaultdict(deque)
         self._tls = ssl.create_default_context()
@@ -157,7 +158,7 @@ class Transport:
             return NotSent(stamp)
         answered = line.send(request)
         try:
-            async with asyncio.timeout(self._request_seconds):
+            with self._deadlines.each():
                 status, body, retry_after = await answered
         except TimeoutError:
             line.close()

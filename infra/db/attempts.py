@@ -217,14 +217,26 @@ def _arrays(entries: Sequence[tuple[Entry, str]], days: Mapping[Entry, LocalDay]
     }
 
 
-_OVERDUE = text("""
-    WITH late AS MATERIALIZED (
-        SELECT id FROM attempts WHERE outcome IS NULL AND look_at <= clock_timestamp()
+# That a provider took an attempt moves its rung and not its look_at, which is indexed: the row's most frequent update
+# touches no index, and most attempts end before anybody would look. One that is still open then is put off here.
+_LADDER = "CAST(:ladder AS float8[])"
+_PATIENT_UNTIL = f"accepted_at + make_interval(secs => ({_LADDER})[least(looks + 1, cardinality({_LADDER}))])"
+_OVERDUE = text(f"""
+    WITH early AS MATERIALIZED (
+        SELECT id, {_PATIENT_UNTIL} AS until FROM attempts
+        WHERE outcome IS NULL AND look_at <= clock_timestamp() AND {_PATIENT_UNTIL} > clock_timestamp()
+        ORDER BY look_at LIMIT :most_early FOR UPDATE SKIP LOCKED),
+    put_off AS (UPDATE attempts a SET look_at = early.until FROM early WHERE a.id = early.id),
+    late AS MATERIALIZED (
+        SELECT id FROM attempts
+        WHERE outcome IS NULL AND look_at <= clock_timestamp()
+          AND coalesce({_PATIENT_UNTIL} <= clock_timestamp(), true)
         ORDER BY look_at LIMIT :most FOR UPDATE SKIP LOCKED)
     UPDATE attempts a SET looks = a.looks + 1, look_at = clock_timestamp() + make_interval(
-        secs => (CAST(:ladder AS float8[]))[least(a.looks + 2, cardinality(CAST(:ladder AS float8[])))])
+        secs => ({_LADDER})[least(a.looks + 2, cardinality({_LADDER}))])
     FROM late WHERE a.id = late.id RETURNING a.id, a.connection_id, a.claimed_at
 """)
+MOST_PUT_OFF = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +249,10 @@ class Overdue:
 
 
 async def overdue(connection: AsyncConnection, *, ladder: Sequence[float], most: int) -> list[Overdue]:
-    """Take up to `most` overdue attempts for a look-up and move each to its next rung (waits in seconds)."""
-    rows = await connection.execute(_OVERDUE, {"ladder": list(ladder), "most": most})
+    """Take up to `most` overdue attempts for a look-up and move each to its next rung (waits in seconds).
+
+    One that its provider has accepted is overdue when the wait of its rung has passed since.
+    """
+    values = {"ladder": list(ladder), "most": most, "most_early": MOST_PUT_OFF}
+    rows = await connection.execute(_OVERDUE, values)
     return [Overdue(row.id, row.connection_id, row.claimed_at) for row in rows]

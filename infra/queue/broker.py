@@ -48,10 +48,10 @@ def declare(broker: RedisBroker, queue: str, name: str, function: Callable[..., 
     dramatiq.Actor(function, broker=broker, actor_name=name, queue_name=queue, priority=0, options={})
 
 
-def start_worker(broker: RedisBroker, queues: set[str], threads: int, poll_ms: int) -> Worker:
-    """Take messages in this process until `stop()`. Idle queues are asked every `poll_ms`; few messages are held."""
+def start_worker(broker: RedisBroker, queues: set[str], threads: int, held: int, poll_ms: int) -> Worker:
+    """Take messages in this process until `stop()`, and hold at most so many. Idle queues are asked every `poll_ms`."""
     # dramatiq offers these as environment variables that it reads when it is imported, which is too early for us.
-    dramatiq.worker.QUEUE_PREFETCH = threads
+    dramatiq.worker.QUEUE_PREFETCH = held
     dramatiq.worker.CONSUMER_RESTART_DELAY_SECS = RESTART_DELAY_SECONDS
     # Nothing is ever delayed, and each of these queues would be asked by a thread of its own.
     broker.delay_queues.clear()

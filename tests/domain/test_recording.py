@@ -443,7 +443,7 @@ def test_an_unanswered_attempt_is_looked_up_after_the_first_wait() -> None:
 def test_what_the_provider_has_is_looked_up_more_rarely_and_holds_its_place(evidence: Report) -> None:
     attempt = told(evidence)
 
-    assert (attempt.accepted_at, attempt.look_at) == (after(1), after(301))
+    assert (attempt.accepted_at, attempt.looks, attempt.look_at) == (after(1), 2, OPEN.look_at)
 
 
 def test_past_the_last_rung_the_wait_stays_the_same() -> None:

@@ -250,6 +250,20 @@ def test_only_what_is_open_and_overdue_is_looked_at_the_oldest_first(run: Run) -
     assert [[one.attempt_id for one in some] for some in found] == [[ids[1]], [ids[0]]]
 
 
+def test_what_a_provider_has_accepted_is_put_off_until_the_wait_of_its_rung_has_passed(run: Run) -> None:
+    made = run(lambda db: scene(db, contacts=2))
+    fresh, old = run(lambda db: claimed(db, made))
+    now = datetime.now(UTC)
+    run(lambda db: amend(db, "attempts", fresh, look_at=now, looks=2, accepted_at=now - timedelta(seconds=299)))
+    run(lambda db: amend(db, "attempts", old, look_at=now, looks=2, accepted_at=now - timedelta(seconds=301)))
+
+    found = run(lambda db: overdue(db, ladder=(15, 60, 300, 900), most=10))
+
+    assert [one.attempt_id for one in found] == [old]
+    assert run(lambda db: attempt(db, fresh)).look_at == now + timedelta(seconds=1)
+    assert run(lambda db: attempt(db, fresh)).looks == 2
+
+
 async def _store_opt_out(db: AsyncConnection, made: Scene, number: str) -> None:
     """As if it had come between two attempts: stored, while the contact was not ready to be settled."""
     await db.execute(

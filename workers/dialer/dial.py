@@ -23,6 +23,7 @@ from infra.connections import http
 from infra.connections.transport import Exchange, NotSent, Transport, UnreachableError
 from infra.db.attempts import Claimed
 from workers.control import ControlState
+from workers.dialer.alarm import Alarm
 from workers.dialer.ceiling import Ceilings
 from workers.dialer.routes import Route, Routes
 from workers.dialer.tally import Tally
@@ -47,6 +48,7 @@ class Dial:
         self._tolerance = settings.slot_tolerance
         self._clock = runtime.clock
         self._control = control
+        self._alarm = Alarm(runtime.clock)
         self._ceilings = Ceilings(self._tolerance)
         self._recorder = Recorder(runtime)
         self._transport = Transport(
@@ -98,7 +100,7 @@ class Dial:
         except UnreachableError as error:
             return NotSent(f"unreachable: {error}", unreachable=True)
         callee_until = _callee_until(claim, spec)
-        await self._until(entry.slot)
+        await self._alarm.until(entry.slot)
         if not await self._ceilings.admits(entry.campaign_id, entry.epoch, spec.app_config.attempts_per_second):
             line.put_back()
             return NotSent(CEILING)
@@ -110,11 +112,6 @@ class Dial:
         known = self._control.of(entry.campaign_id, now)
         reason = objection(entry, known, callee_until, now, tolerance=self._tolerance, freshness=CONTROL_FRESHNESS)
         return reason or now
-
-    async def _until(self, slot: int) -> None:
-        """Timers are coarse and may fire early, so the clock is asked again each time."""
-        while (wait := slot - self._clock.now()) > 0:  # noqa: ASYNC110 - time passes by itself, nobody signals it
-            await asyncio.sleep(wait / 1e6)
 
     def _order(self, claim: Claimed, spec: CampaignSpec) -> http.Order:
         """MissingVariableError when the contact lacks what the message requires."""

@@ -11,7 +11,8 @@ from infra.queue.messages import DIAL, DIAL_ENTRIES
 from workers.dialer.engine import Engine
 from workers.runtime import Runtime
 
-THREADS = 2
+THREADS = 1
+MESSAGES_HELD = 8
 POLL_MS = 50
 STOP_TAKING_MS = 1000
 
@@ -25,7 +26,7 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
         loop.call_soon_threadsafe(engine.accept, entries)
 
     declare(runtime.broker, DIAL, DIAL_ENTRIES, take)
-    worker = start_worker(runtime.broker, {DIAL}, THREADS, POLL_MS)
+    worker = start_worker(runtime.broker, {DIAL}, THREADS, MESSAGES_HELD, POLL_MS)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(engine.run(stop))
         try:

@@ -53,7 +53,7 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
     declare(runtime.broker, UPKEEP, ROLL_CAMPAIGN, _from_thread(loop, take_anew))
     calls = Calls(runtime)
     sender = Sender(runtime, calls)
-    worker = start_worker(runtime.broker, {COHORTS, UPKEEP}, THREADS, POLL_MS)
+    worker = start_worker(runtime.broker, {COHORTS, UPKEEP}, THREADS, THREADS, POLL_MS)
     try:
         async with asyncio.TaskGroup() as loops:
             sweep = Sweep(runtime.database, take_cohort, loops)

@@ -1,6 +1,7 @@
 """Sends granted slots to the dialers, and tells when nobody takes them."""
 
 from collections.abc import Sequence
+from math import ceil
 
 import structlog
 from dramatiq.brokers.redis import RedisBroker
@@ -12,7 +13,9 @@ from infra.queue.messages import DIAL, dial_entries
 
 logger = structlog.get_logger()
 
-ENTRIES_A_MESSAGE = 16
+LEAST_A_MESSAGE, MOST_A_MESSAGE = 16, 64
+# So many dialers share what is granted at once before messages grow.
+SHARES = 8
 MOST_WAITING = 64
 
 
@@ -24,9 +27,10 @@ class DialQueue:
 
     def send(self, entries: Sequence[Entry]) -> bool:
         """Send the entries in small messages; False when they, or some, may not have left."""
+        size = min(MOST_A_MESSAGE, max(LEAST_A_MESSAGE, ceil(len(entries) / SHARES)))
         try:
-            for start in range(0, len(entries), ENTRIES_A_MESSAGE):
-                self._broker.enqueue(dial_entries(entries[start : start + ENTRIES_A_MESSAGE]))
+            for start in range(0, len(entries), size):
+                self._broker.enqueue(dial_entries(entries[start : start + size]))
         except (RedisError, OSError) as error:
             logger.warning("grants.unsent", error=type(error).__name__)
             return False

@@ -1,0 +1,41 @@
+"""Wakes attempts at their slots with one timer for all: a timer for each would cost as much as sending the request."""
+
+import asyncio
+from heapq import heappop, heappush
+from itertools import count
+
+from infra.clock import Clock
+
+
+class Alarm:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._order = count()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def until(self, slot: int) -> None:
+        """Return at the instant (microseconds) or as soon after it as the loop allows, never before."""
+        wait = slot - self._clock.now()
+        if wait <= 0:
+            return
+        woken = asyncio.get_running_loop().create_future()
+        heappush(self._waiting, (slot, next(self._order), woken))
+        if self._waiting[0][2] is woken:
+            self._set(wait)
+        await woken
+
+    def _set(self, wait: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(wait / 1e6, self._ring)
+
+    def _ring(self) -> None:
+        """Timers are coarse and may fire early, so the clock is asked each time."""
+        self._timer, now = None, self._clock.now()
+        while self._waiting and self._waiting[0][0] <= now:
+            _, _, woken = heappop(self._waiting)
+            if not woken.done():
+                woken.set_result(None)
+        if self._waiting:
+            self._set(self._waiting[0][0] - now)
