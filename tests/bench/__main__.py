@@ -15,6 +15,9 @@ from tests.bench import saturation
 from tests.bench.parts import PARTS, Bench
 from tests.bench.plot import draw
 
+MOST_CONTACTS = 5_000_000
+MOST_CONTACTS_QUICK = 200_000
+
 
 def main(
     *,
@@ -25,13 +28,15 @@ def main(
     campaigns: Annotated[int, typer.Option(min=1, help="At saturation, each at 500 a second.")] = 16,
     dialers: Annotated[int, typer.Option(min=1, help="At saturation.")] = 2,
     tolerance_ms: Annotated[int, typer.Option(min=1, max=100, help="τ at saturation.")] = saturation.TOLERANCE_MS,
+    contacts: Annotated[int | None, typer.Option(min=50_000, help="The most that growth goes to.")] = None,
 ) -> None:
     """Measure, and print what was measured; the whole takes about ten minutes."""
     names = [name.strip() for name in only.split(",")]
     if unknown := set(names) - PARTS.keys():
         raise typer.BadParameter(f"there is no part '{min(unknown)}'; there are {', '.join(PARTS)}")
     load = saturation.Load(campaigns, dialers, 8.0 if quick else 15.0, tolerance_ms)
-    bench = Bench(Console(width=100), load, quick=quick)
+    most = contacts or (MOST_CONTACTS_QUICK if quick else MOST_CONTACTS)
+    bench = Bench(Console(width=100), load, most, quick)
     found = {name: PARTS[name](bench) for name in names}
     if json is not None:
         json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench import idle, pace, saturation, tables
+from tests.bench import crowd, growth, idle, pace, saturation, tables
 from tests.bench.peers import pacing
 from tests.bench.plot import Line
 
@@ -17,6 +17,7 @@ class Bench:
 
     console: Console
     load: saturation.Load
+    contacts: int
     quick: bool
     lines: list[Line] = field(default_factory=list)
 
@@ -62,9 +63,25 @@ def _idle(bench: Bench) -> idle.Idle:
     return found
 
 
+def _crowd(bench: Bench) -> crowd.Crowd:
+    bench.say(f"{crowd.CAMPAIGNS:,} active campaigns")
+    found = crowd.measure(bench.either(5, 15))
+    tables.crowd(bench.console, found)
+    return found
+
+
+def _growth(bench: Bench) -> growth.Growth:
+    sizes = [size for size in growth.SIZES if size < bench.contacts] + [bench.contacts]
+    found = growth.measure(sizes, bench.say)
+    tables.growth(bench.console, found)
+    return found
+
+
 PARTS: dict[str, Callable[[Bench], Any]] = {
     "pace": _pace,
     "peers": _peers,
     "saturation": _saturation,
     "idle": _idle,
+    "crowd": _crowd,
+    "growth": _growth,
 }

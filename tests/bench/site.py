@@ -4,7 +4,7 @@ The ledger is read on a connection of its own, between measurements and at their
 """
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from infra.db.organizations import Wanted
 from infra.embedded import secrets
@@ -30,6 +31,8 @@ NUMBERS_EACH = 7_000_000
 QUIET = {"LOG_LEVEL": "warning", "REQUESTS_PER_SECOND": "0"}
 LOOK_SECONDS = 0.2
 SERIES = ("outdial_slots_granted_total", "outdial_slots_used_total", "outdial_slots_void_total")
+STEP = "outdial_scheduler_step_seconds"
+SOON = "0.02"
 HOLDS = "outdial_scheduler_holds_total"
 
 
@@ -75,15 +78,29 @@ class Site:
         """What all processes have counted so far."""
         counted: Counter[str] = Counter()
         holds: Counter[str] = Counter()
+        for sample in self._samples():
+            counted[sample.name] += round(sample.value)
+            if sample.name == HOLDS:
+                holds[sample.labels["reason"]] += round(sample.value)
+        return Slots(counted[SERIES[0]], counted[SERIES[1]], counted[SERIES[2]], holds)
+
+    def steps(self) -> dict[str, "Step"]:
+        """The scheduler's steps so far, by name."""
+        found: dict[str, defaultdict[str, float]] = {}
+        for sample in self._samples():
+            if sample.name.startswith(STEP) and sample.labels.get("le", SOON) == SOON:
+                found.setdefault(sample.labels["step"], defaultdict(float))[sample.name] += sample.value
+        return {
+            name: Step(round(one[f"{STEP}_count"]), one[f"{STEP}_sum"], round(one[f"{STEP}_bucket"]))
+            for name, one in found.items()
+        }
+
+    def _samples(self) -> Iterator[Sample]:
         for address in _flat(self.installation.metrics):
             with urlopen(address) as answer:  # noqa: S310 - this installation's own
                 text = answer.read().decode()
             for family in text_string_to_metric_families(text):
-                for sample in family.samples:
-                    counted[sample.name] += round(sample.value)
-                    if sample.name == HOLDS:
-                        holds[sample.labels["reason"]] += round(sample.value)
-        return Slots(counted[SERIES[0]], counted[SERIES[1]], counted[SERIES[2]], holds)
+                yield from family.samples
 
     def _cohort(self, campaign_id: int) -> str:
         return str(self.api.get(f"/api/campaigns/{campaign_id}/cohorts")["items"][0]["status"])
@@ -106,6 +123,22 @@ class Slots:
             self.void - before.void,
             {reason: count for reason, count in holds.items() if count},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How often a step of the scheduler was taken, how long that took together, and how often at most 20 ms."""
+
+    count: int
+    seconds: float
+    soon: int
+
+    def since(self, before: "Step") -> "Step":
+        return Step(self.count - before.count, self.seconds - before.seconds, self.soon - before.soon)
+
+    @property
+    def mean_ms(self) -> float:
+        return self.seconds * 1000 / self.count if self.count else 0.0
 
 
 @contextmanager

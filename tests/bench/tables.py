@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.crowd import Crowd
 from tests.bench.figures import Spread
+from tests.bench.growth import Growth
 from tests.bench.idle import Idle
 from tests.bench.pace import Cost, Kept, Pace
 from tests.bench.peers.pacing import Limited
@@ -141,3 +143,32 @@ def _cpu(one: Saturated, role: str) -> str:
 
 def _memory(one: Saturated, role: str) -> str:
     return " + ".join(f"{size:.0f}" for size in one.memory.get(role, ())) or "-"
+
+
+def growth(console: Console, found: Growth) -> None:
+    columns = ("contacts", "", "page of 500: p50", "p99", "claim of 64: p50", "p99", "page from the floor")
+    table = Table(*columns, title="Growth, in ms")
+    for one in found.grown:
+        page, claim = _spread(one.page), _spread(one.claim)
+        table.add_row(f"{one.contacts:,}", one.situation, page[0], page[2], claim[0], claim[2], f"{one.from_the_floor}")
+    console.print(table)
+    largest = found.grown[-1].contacts
+    console.print(f"Filling took {found.fill_seconds:.0f} s. MB with {largest:,} contacts, at 500/s:")
+    console.print(", ".join(f"{role} {' + '.join(f'{x:.0f}' for x in found.memory[role])}" for role in _known(found)))
+    console.print()
+
+
+def _known(found: Growth) -> list[str]:
+    return [role for role in ROLES if role in found.memory]
+
+
+def crowd(console: Console, found: Crowd) -> None:
+    table = Table("step of the scheduler", "times", "mean ms", "within 20 ms", title=f"{found.campaigns:,} campaigns")
+    for name, step in found.steps.items():
+        table.add_row(name, f"{step.count:,}", f"{step.mean_ms:.1f}", f"{step.soon / max(1, step.count):.1%}")
+    console.print(table)
+    asked = found.campaigns * found.rate
+    spent = ", ".join(f"{role} {found.cores[role]:.2f}" for role in ROLES if role in found.cores)
+    console.print(f"{found.starts_per_second:.0f} starts/s of {asked:g}; cores: {spent}.")
+    decision = ", ".join(_spread(found.decision))
+    console.print(f"The decision alone, {found.slots_a_tick:.0f} slots a tick: p50, p90, p99, most ms: {decision}.\n")

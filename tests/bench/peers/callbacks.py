@@ -3,6 +3,9 @@
 It believes whoever asks, which is more than it should: that saves it the signatures.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI, Response
 from pydantic import BaseModel
 from sqlalchemy import create_engine, text
@@ -23,7 +26,13 @@ def make_app() -> FastAPI:
     """The application, as uvicorn's `--factory` asks for it."""
     url = Peer.from_environment().database_url.replace("postgresql://", "postgresql+psycopg://")
     database = create_engine(url, pool_size=POOL, max_overflow=0)
-    app = FastAPI(openapi_url=None)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        database.dispose()
+
+    app = FastAPI(openapi_url=None, lifespan=lifespan)
 
     @app.post(PATH, status_code=204)
     def callback(said: Said) -> Response:

@@ -53,6 +53,11 @@ class Dialing:
         with self._database.begin() as connection:
             connection.execute(_ANSWERED, values)
 
+    def close(self) -> None:
+        """Of the thread that calls."""
+        self._database.dispose()
+        self._session().close()
+
     def _call(self, attempt_id: int, phone: str) -> dict[str, Any]:
         order = {"attempt_id": attempt_id, "campaign_id": self._peer.campaign, "to": phone, "from": CALLER}
         body = json.dumps(order | {"callback_url": self._peer.callback_url}).encode()
