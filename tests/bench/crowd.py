@@ -9,7 +9,7 @@ from pathlib import Path
 
 from domain.granting import Candidate, Lane, Link, grant
 from domain.pacing import SECOND, pace
-from domain.routing import Rota
+from domain.routing import Rota, Turns
 from infra.settings import Settings
 from tests.bench.figures import Spread, spread
 from tests.bench.site import Site, Step, phones, site
@@ -118,7 +118,7 @@ def lane(number: int, rate: float) -> Lane:
         run=1,
         pace=pace(rate, Settings().slot_tolerance),
         routes=Rota(used, {}),
-        callers={key: Rota({0: 1, 1: 1}, {}) for key in used},
+        callers={key: Turns(2) for key in used},
         next_free=SECOND + round(number / len(MIX) * SECOND / rate),
         open_until=10**18,
         firsts=deque(),

@@ -146,16 +146,19 @@ def _memory(one: Saturated, role: str) -> str:
 
 
 def growth(console: Console, found: Growth) -> None:
-    columns = ("contacts", "", "page of 500: p50", "p99", "claim of 64: p50", "p99", "page from the floor")
-    table = Table(*columns, title="Growth, in ms")
+    columns = ("contacts", "", "page of 500", "claim of 64", "page from the floor")
+    table = Table(*columns, title="Growth, in ms: least, p50, p99")
     for one in found.grown:
-        page, claim = _spread(one.page), _spread(one.claim)
-        table.add_row(f"{one.contacts:,}", one.situation, page[0], page[2], claim[0], claim[2], f"{one.from_the_floor}")
+        table.add_row(f"{one.contacts:,}", one.situation, _brief(one.page), _brief(one.claim), f"{one.from_the_floor}")
     console.print(table)
     largest = found.grown[-1].contacts
     console.print(f"Filling took {found.fill_seconds:.0f} s. MB with {largest:,} contacts, at 500/s:")
     console.print(", ".join(f"{role} {' + '.join(f'{x:.0f}' for x in found.memory[role])}" for role in _known(found)))
     console.print()
+
+
+def _brief(found: Spread | None) -> str:
+    return f"{found.least:.1f}, {found.p50:.1f}, {found.p99:.1f}" if found else ""
 
 
 def _known(found: Growth) -> list[str]:

@@ -48,7 +48,7 @@ def test_a_spread_is_in_milliseconds_and_needs_two() -> None:
     found = spread(list(range(0, 101_000, 1000)))
 
     assert found is not None
-    assert (found.p50, found.p90, found.p99, found.most) == (50.0, 90.0, 99.0, 100.0)
+    assert (found.least, found.p50, found.p90, found.p99, found.most) == (0.0, 50.0, 90.0, 99.0, 100.0)
     assert spread([1]) is None
 
 
