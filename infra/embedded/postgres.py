@@ -18,6 +18,7 @@ from pathlib import Path
 from domain.errors import ConfigurationError
 from infra.embedded import home as homes
 from infra.embedded import process
+from infra.embedded.memory import memory, shared_buffers
 from infra.embedded.unprivileged import own_name, owner, user_for
 
 ROLE = "outdial"
@@ -27,12 +28,12 @@ STOP_STEPS = ((signal.SIGINT, 3.0), (signal.SIGQUIT, 1.0))
 READY_LINE = 7
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
+# What reads much (an audit, a long list) takes one core and leaves the other to dialing, so no query runs in parallel.
 # Logs hold no statement, parameter or row: those are full of phone numbers, and who sent a statement logs its error.
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "100",
-    "shared_buffers": "256MB",
     "dynamic_shared_memory_type": "mmap",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
@@ -40,6 +41,7 @@ SETTINGS = {
     "synchronous_commit": "on",
     "random_page_cost": "1.1",
     "jit": "off",
+    "max_parallel_workers_per_gather": "0",
     "autovacuum": "on",
     "autovacuum_naptime": "10s",
     "autovacuum_vacuum_scale_factor": "0.05",
@@ -103,7 +105,8 @@ class EmbeddedPostgres:
         if not self.data.exists():
             self._initialize()
         (self.data / "postmaster.pid").unlink(missing_ok=True)
-        settings = SETTINGS | self._places() | ({} if self.durable else NOT_DURABLE)
+        settings = SETTINGS | {"shared_buffers": shared_buffers(memory())} | self._places()
+        settings |= {} if self.durable else NOT_DURABLE
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self.child = self._run([_binary("postgres"), "-D", str(self.data), *options])
 
