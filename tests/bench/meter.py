@@ -14,6 +14,8 @@ MEGABYTE = 1024 * 1024
 STORES = frozenset({"postgres", "redis"})
 # What belongs to neither side of a comparison: the provider, and what measures.
 OUTSIDE = frozenset({"simulator"})
+# Times of a machine that are none, or that stand in others already.
+NO_WORK = ("idle", "iowait", "guest", "guest_nice")
 
 Roles = Mapping[str, int | list[int]]
 Answer = TypeVar("Answer")
@@ -21,14 +23,19 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """CPU seconds so far by role, and the megabytes of each of its processes."""
+    """CPU seconds so far by role, and the megabytes of each of its processes; `machine` are those of all there is."""
 
     cpu: dict[str, float]
     memory: dict[str, list[float]]
+    machine: float
 
     def since(self, before: "Reading") -> dict[str, float]:
         """CPU seconds by role since an earlier reading."""
         return {role: seconds - before.cpu.get(role, 0.0) for role, seconds in self.cpu.items()}
+
+    def others_since(self, before: "Reading") -> float:
+        """What everybody else on this machine has taken of it meanwhile, and who measures."""
+        return max(0.0, self.machine - before.machine - sum(self.since(before).values()))
 
 
 def read(roles: Roles) -> Reading:
@@ -37,6 +44,7 @@ def read(roles: Roles) -> Reading:
     return Reading(
         {role: sum(map(_cpu, found)) for role, found in families.items()},
         {role: [_memory(family) for family in found] for role, found in families.items()},
+        _machine(),
     )
 
 
@@ -48,6 +56,12 @@ def python_of(cpu: Mapping[str, float]) -> float:
 def whole_of(cpu: Mapping[str, float]) -> float:
     """As `python_of`, with the stores."""
     return sum(seconds for role, seconds in cpu.items() if role not in OUTSIDE)
+
+
+def _machine() -> float:
+    """What the host took away counts too."""
+    times = psutil.cpu_times()._asdict()
+    return float(sum(times.values()) - sum(times.get(name, 0.0) for name in NO_WORK))
 
 
 def _listed(pids: int | list[int]) -> list[int]:

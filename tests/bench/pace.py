@@ -66,12 +66,13 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Cores by role at the full rate, and the megabytes of each process."""
+    """Cores by role at the full rate and of all the rest, and the megabytes of each process."""
 
     rate: float
     cores: dict[str, float]
     memory: dict[str, list[float]]
     slots: Slots
+    others: float
 
     @property
     def python(self) -> float:
@@ -124,7 +125,7 @@ def _cost(place: Site, seconds: float) -> Cost:
     time.sleep(seconds)
     lasted, after = time.monotonic() - began, place.reading()
     cores = {role: cpu / lasted for role, cpu in after.since(before).items()}
-    return Cost(FULL, cores, after.memory, place.slots().since(slots))
+    return Cost(FULL, cores, after.memory, place.slots().since(slots), after.others_since(before) / lasted)
 
 
 def _pause_and_resume(place: Site, campaign_id: int) -> Change:

@@ -6,20 +6,22 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench import crowd, growth, idle, pace, saturation, tables
+from tests.bench import aims, crowd, growth, idle, pace, saturation, tables
+from tests.bench.aims import Aim
 from tests.bench.peers import pacing
 from tests.bench.plot import Line
 
 
 @dataclass(slots=True)
 class Bench:
-    """What a run was asked for, the console it tells its progress on, and the lines of its plot."""
+    """What a run was asked for, the console it tells its progress on, and what it found so far for the end."""
 
     console: Console
     load: saturation.Load
     contacts: int
     quick: bool
     lines: list[Line] = field(default_factory=list)
+    aims: list[Aim] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         self.console.print(f"[dim]· {text} …[/dim]")
@@ -33,6 +35,7 @@ def _pace(bench: Bench) -> pace.Pace:
     bench.say(f"500 a second for {times.full:g} s, pauses, then slower campaigns for {times.slow:g} s")
     found = pace.measure(times)
     tables.pace(bench.console, found)
+    bench.aims += aims.of_pace(found)
     bench.lines += [Line(f"Outdial at {one.rate:g}/s", one.rate, one.sliding) for one in found.kept if one.rate > 10]
     return found
 
@@ -48,10 +51,11 @@ def _saturation(bench: Bench) -> list[saturation.Saturated]:
     found = []
     for provider in saturation.PROVIDERS:
         bench.say(f"Outdial, as much as it can, outcomes by {provider}")
-        found.append(saturation.measure(provider, bench.load))
+        found.append(saturation.measure_most(provider, bench.load))
         bench.say(f"a plain dramatiq actor a contact, as much as it can, outcomes by {provider}")
         found.append(saturation.measure_peer(provider, bench.load.seconds))
     tables.saturation(bench.console, found)
+    bench.aims += aims.of_saturation(found)
     return found
 
 
@@ -60,6 +64,7 @@ def _idle(bench: Bench) -> idle.Idle:
     bench.say(f"an installation with nothing to do, for {seconds:g} s")
     found = idle.measure(seconds)
     tables.idle(bench.console, found)
+    bench.aims += aims.of_idle(found)
     return found
 
 
@@ -67,6 +72,7 @@ def _crowd(bench: Bench) -> crowd.Crowd:
     bench.say(f"{crowd.CAMPAIGNS:,} active campaigns")
     found = crowd.measure(bench.either(5, 15))
     tables.crowd(bench.console, found)
+    bench.aims += aims.of_crowd(found)
     return found
 
 
@@ -74,6 +80,7 @@ def _growth(bench: Bench) -> growth.Growth:
     sizes = [size for size in growth.SIZES if size < bench.contacts] + [bench.contacts]
     found = growth.measure(sizes, bench.say)
     tables.growth(bench.console, found)
+    bench.aims += aims.of_growth(found)
     return found
 
 

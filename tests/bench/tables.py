@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.aims import Aim
 from tests.bench.crowd import Crowd
 from tests.bench.figures import Spread
 from tests.bench.growth import Growth
@@ -69,7 +70,8 @@ def _paused(console: Console, found: Pace) -> None:
 
 def _cost(console: Console, one: Cost) -> None:
     console.print(_by_role(f"Cost at {one.rate:g}/s", "cores", one.cores, one.memory))
-    console.print(f"Outdial's Python together: {one.python:.3f} of a core. Slots: {slots(one.slots)}.\n")
+    console.print(f"Outdial's Python together: {one.python:.3f} of a core; others used {one.others:.2f}.")
+    console.print(f"Slots: {slots(one.slots)}.\n")
 
 
 def slots(one: Slots) -> str:
@@ -128,6 +130,7 @@ def saturation_rows(found: Sequence[Saturated]) -> dict[str, list[str]]:
     for role in ROLES:
         rows[f"  {role}"] = [_cpu(one, role) for one in found]
     rows["cores busy, all together"] = [f"{sum(one.cpu.values()) / one.seconds:.2f}" for one in found]
+    rows["cores others used meanwhile"] = [f"{one.others / one.seconds:.2f}" for one in found]
     for role in ROLES:
         rows[f"MB: {role}"] = [_memory(one, role) for one in found]
     return {label: cells for label, cells in rows.items() if any(cell != "-" for cell in cells)}
@@ -175,3 +178,11 @@ def crowd(console: Console, found: Crowd) -> None:
     console.print(f"{found.starts_per_second:.0f} starts/s of {asked:g}; cores: {spent}.")
     decision = ", ".join(_spread(found.decision))
     console.print(f"The decision alone, {found.slots_a_tick:.0f} slots a tick: p50, p90, p99, most ms: {decision}.\n")
+
+
+def aims(console: Console, found: Sequence[Aim]) -> None:
+    table = Table("aimed for", "", "measured", "", title="Aims")
+    for one in found:
+        table.add_row(one.what, one.asked, one.measured, "held" if one.is_held else "[bold]short[/bold]")
+    if found:
+        console.print(table)
