@@ -13,8 +13,9 @@ from domain.attempt import instant, microseconds
 from domain.campaign import CampaignSpec
 from domain.dialing import Control
 from domain.local_day import LocalDay, local_day
+from domain.open_hours import NEVER_CLOSES
 from infra.db import control
-from infra.db.control import Active
+from infra.db.control import Active, Reading
 
 
 class SpecCache:
@@ -57,7 +58,7 @@ class Window:
 
 
 class ControlState:
-    """The active campaigns as of `read_at`."""
+    """The active campaigns as of `read_at`; `mark` is another whenever they are."""
 
     def __init__(self) -> None:
         self._specs = SpecCache()
@@ -65,23 +66,34 @@ class ControlState:
         self._known: dict[int, CampaignSpec] = {}
         self._windows: dict[tuple[int, int], Window] = {}
         self._begun = self._read = 0
+        self.mark: str | None = None
         self.read_at = 0
 
     async def refresh(self, connection: AsyncConnection, now: int) -> None:
-        """Read it anew; `now` is taken before the reading, so that `read_at` never flatters.
+        """Read what has changed; `now` is taken before the reading, so that `read_at` never flatters.
 
-        Of readings that overlap the one that began last stands.
+        Of readings that overlap the one that began last stands. One that found nothing new says so of what was known
+        when it began; when that has been replaced meanwhile, the next one finds out.
         """
         self._begun = reading = self._begun + 1
-        found = await control.active(connection)
-        specs = await self._specs.of(connection, [(one.campaign_id, one.epoch) for one in found])
+        known = self.mark
+        found = await control.active(connection, known)
+        specs = await self._specs.of(connection, [(one.campaign_id, one.epoch) for one in found.rows]) if found else {}
         if reading < self._read:
             return
         self._read = reading
-        self._active = {one.campaign_id: one for one in found}
+        if found is not None:
+            self._replace(found, specs)
+        elif self.mark != known:
+            self.mark = None
+            return
+        self.read_at = now
+
+    def _replace(self, found: Reading[Active], specs: dict[tuple[int, int], CampaignSpec]) -> None:
+        self.mark = found.mark
+        self._active = {one.campaign_id: one for one in found.rows}
         self._known = {pair[0]: spec for pair, spec in specs.items()}
         self._windows = {pair: self._windows.get(pair, Window()) for pair in specs}
-        self.read_at = now
 
     def spec(self, campaign_id: int, epoch: int) -> CampaignSpec | None:
         """What the campaign says, if it is active under this epoch."""
@@ -100,6 +112,10 @@ class ControlState:
         end_at = microseconds(active.end_at) if active.end_at else None
         window = self._windows[campaign_id, active.epoch]
         return Control(self.read_at, active.epoch, window.open_until(spec, end_at, now))
+
+    def holds_until(self) -> int:
+        """Until when the windows stay as they were judged the last time; each has to have been judged."""
+        return min((window.until for window in self._windows.values()), default=NEVER_CLOSES)
 
     def campaigns(self) -> list[tuple[Active, CampaignSpec]]:
         return [(active, self._known[key]) for key, active in self._active.items() if key in self._known]

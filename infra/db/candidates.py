@@ -12,6 +12,7 @@ from sqlalchemy import CursorResult, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import EPOCH
+from domain.recording import NEVER_PLACED
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,13 @@ class Callee(Due):
 
     phone: str = field(repr=False)
     timezone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Returned(Due):
+    """A contact that waits for an attempt, `was_refused` when one of this run was sent and the provider refused it."""
+
+    was_refused: bool
 
 
 # A page starts at its cursor: from the index's floor it would walk all entries that were claimed and not yet vacuumed.
@@ -75,8 +83,10 @@ _PUT_OFF = text("""
 """)
 
 _READY = text("""
-    SELECT campaign_id, id AS contact_id, run, attempts, due_at FROM contacts
-    WHERE id = ANY(CAST(:ids AS bigint[])) AND due_at IS NOT NULL ORDER BY id
+    SELECT k.campaign_id, k.id AS contact_id, k.run, k.attempts, k.due_at,
+        EXISTS (SELECT FROM attempts a WHERE a.contact_id = k.id AND a.outcome = 'void' AND a.run = k.run
+                AND a.started_at IS NOT NULL AND a.reason IS DISTINCT FROM :never_placed) AS was_refused
+    FROM contacts k WHERE k.id = ANY(CAST(:ids AS bigint[])) AND k.due_at IS NOT NULL ORDER BY k.id
 """)
 
 
@@ -109,10 +119,10 @@ async def put_off(
     return (await connection.execute(_PUT_OFF, asked | openings)).rowcount
 
 
-async def ready(connection: AsyncConnection, contact_ids: Sequence[int]) -> list[Due]:
+async def ready(connection: AsyncConnection, contact_ids: Sequence[int]) -> list[Returned]:
     """Those of the contacts that wait for an attempt, now or later."""
-    rows = await connection.execute(_READY, {"ids": list(contact_ids)})
-    return [Due(*row) for row in rows]
+    rows = await connection.execute(_READY, {"ids": list(contact_ids), "never_placed": NEVER_PLACED})
+    return [Returned(*row) for row in rows]
 
 
 async def _pages(connection: AsyncConnection, statement: TextClause, pages: Sequence[Page], now: datetime) -> list[Due]:

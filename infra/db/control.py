@@ -1,16 +1,30 @@
-"""The control state: which campaigns are active under which epoch, what each epoch says, and how connections stand."""
+"""The control state: which campaigns are active under which epoch, what each epoch says, and how connections stand.
 
-from collections.abc import Iterable
+It is read many times a second by every process and changes now and then, so a reader says what it knows, by the mark
+of its last reading, and gets rows only when they are others. A mark is a hash over all of them in the same snapshot.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import EPOCH
 from domain.campaign import CampaignSpec
 from domain.connection import Health
 from domain.recording import NEVER_PLACED
+
+T = TypeVar("T")
+
+
+class Reading(NamedTuple, Generic[T]):
+    """What was read, and by what to tell whether it still holds."""
+
+    rows: list[T]
+    mark: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,7 @@ class Voided:
 
     attempt_id: int
     campaign_id: int
+    contact_id: int
     epoch: int
     connection_id: int
     caller: str
@@ -64,24 +79,34 @@ class SealedRoute:
 
 # Contacts are due in a run from its beginning on (a minute is left for clocks that differ), but for the first, which
 # has those that were uploaded before. What an older run left behind lies before, and is not read over and over.
-_ACTIVE = text("""
+_ACTIVE_ROWS = """
     SELECT c.id, c.epoch, c.run, c.end_at,
         coalesce(r.started_at - interval '1 minute', to_timestamp(0)) AS due_from,
         o.timezone, c.channel = 'sms' AND o.daily_sms_quota IS NOT NULL
     FROM campaigns c LEFT JOIN organizations o ON o.id = c.organization_id AND c.channel = 'sms'
     LEFT JOIN runs r ON r.campaign_id = c.id AND r.run = c.run AND c.run > 1
-    WHERE c.status = 'active' ORDER BY c.id
-""")
+    WHERE c.status = 'active'
+"""
 _SPECS = text("""
     SELECT r.campaign_id, r.epoch, CAST(r.spec AS text) AS spec FROM campaign_revisions r
     JOIN unnest(CAST(:campaign_ids AS bigint[]), CAST(:epochs AS int[])) AS wanted(campaign_id, epoch)
       ON wanted.campaign_id = r.campaign_id AND wanted.epoch = r.epoch
 """)
-_CONNECTIONS = text("""
+_CONNECTION_ROWS = """
     SELECT id, phone_numbers, max_attempts_per_second, max_concurrent_attempts,
         cooling_until, strikes, refusals, suspended_at, health_reason
     FROM connections WHERE id = ANY(CAST(:ids AS bigint[])) AND deleted_at IS NULL
-""")
+"""
+# One row at least, which has the mark, and nothing else of what is known.
+_UNLESS_KNOWN = """
+    WITH present AS MATERIALIZED ({rows}),
+    mark AS MATERIALIZED (
+        SELECT count(*) || ':' || coalesce(sum(hash_record_extended(present, 0)), 0) AS mark FROM present)
+    SELECT mark.mark, present.* FROM mark LEFT JOIN present ON mark.mark IS DISTINCT FROM CAST(:known AS text)
+    ORDER BY present.id
+"""
+_ACTIVE = text(_UNLESS_KNOWN.format(rows=_ACTIVE_ROWS))
+_CONNECTIONS = text(_UNLESS_KNOWN.format(rows=_CONNECTION_ROWS))
 _CREDENTIALS = text("""
     SELECT id, CAST(settings AS text) AS settings, secrets, phone_numbers FROM connections
     WHERE id = ANY(CAST(:ids AS bigint[])) AND deleted_at IS NULL
@@ -104,22 +129,33 @@ _LAST_SLOT_OF_CONNECTION = text("""
                         ORDER BY a.slot_at DESC LIMIT 1) AS last
 """)
 _ROUTED = text("""
-    SELECT connection_id, caller, count(*) AS attempts FROM (
-        SELECT connection_id, caller, outcome, reason FROM attempts WHERE campaign_id = :id AND epoch = :epoch
-        ORDER BY slot_at DESC LIMIT :most) AS last
-    WHERE outcome IS DISTINCT FROM 'void' OR reason = :never_placed GROUP BY connection_id, caller
+    SELECT wanted.id, last.connection_id, last.caller, count(*) AS attempts
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS int[])) AS wanted(id, epoch)
+    CROSS JOIN LATERAL (
+        SELECT a.connection_id, a.caller, a.outcome, a.reason FROM attempts a
+        WHERE a.campaign_id = wanted.id AND a.epoch = wanted.epoch ORDER BY a.slot_at DESC LIMIT :most) AS last
+    WHERE last.outcome IS DISTINCT FROM 'void' OR last.reason = :never_placed
+    GROUP BY wanted.id, last.connection_id, last.caller
 """)
 
 
 _VOIDED = text("""
-    SELECT id, campaign_id, epoch, connection_id, caller, slot_at, ended_at FROM attempts
+    SELECT id, campaign_id, contact_id, epoch, connection_id, caller, slot_at, ended_at FROM attempts
     WHERE outcome = 'void' AND ended_at > :since AND reason IS DISTINCT FROM :never_placed
       AND campaign_id = ANY(CAST(:campaign_ids AS bigint[])) ORDER BY ended_at
 """)
 
 
-async def active(connection: AsyncConnection) -> list[Active]:
-    return [Active(*row) for row in await connection.execute(_ACTIVE)]
+async def active(connection: AsyncConnection, known: str | None = None) -> Reading[Active] | None:
+    """The active campaigns; None while the mark that is known is theirs."""
+    found = await _read(connection, _ACTIVE, {"known": known})
+    return found and Reading([Active(*row) for row in found.rows], found.mark)
+
+
+async def _read(connection: AsyncConnection, statement: TextClause, values: dict[str, Any]) -> Reading[Any] | None:
+    rows = (await connection.execute(statement, values)).all()
+    mark: str = rows[0][0]
+    return None if mark == values["known"] else Reading([row[1:] for row in rows if row[1] is not None], mark)
 
 
 async def specs(
@@ -133,19 +169,18 @@ async def specs(
     return {(row.campaign_id, row.epoch): CampaignSpec.model_validate_json(row.spec) for row in rows}
 
 
-async def connection_states(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, ConnectionState]:
-    wanted = sorted(set(ids))
-    rows = await connection.execute(_CONNECTIONS, {"ids": wanted}) if wanted else ()
-    return {
-        row.id: ConnectionState(
-            row.id,
-            tuple(row.phone_numbers),
-            row.max_attempts_per_second,
-            row.max_concurrent_attempts,
-            Health(row.cooling_until, row.strikes, row.refusals, row.suspended_at, row.health_reason),
-        )
-        for row in rows
-    }
+async def connection_states(
+    connection: AsyncConnection, ids: Iterable[int], known: str | None = None
+) -> Reading[ConnectionState] | None:
+    """Those connections, but for deleted ones; None while the mark that is known is theirs."""
+    found = await _read(connection, _CONNECTIONS, {"ids": sorted(set(ids)), "known": known})
+    return found and Reading([_connection_state(*row) for row in found.rows], found.mark)
+
+
+def _connection_state(
+    key: int, numbers: Sequence[str], rate: float | None, concurrent: int | None, *health: Any
+) -> ConnectionState:
+    return ConnectionState(key, tuple(numbers), rate, concurrent, Health(*health))
 
 
 async def sealed_routes(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, SealedRoute]:
@@ -169,15 +204,20 @@ async def last_slots_of_connections(connection: AsyncConnection, ids: Iterable[i
     return {row.id: row.slot_at for row in rows}
 
 
-async def routed(connection: AsyncConnection, campaign_id: int, epoch: int, *, most: int) -> dict[tuple[int, str], int]:
-    """How the last attempts of this epoch were split, by (connection, calling number).
+async def routed(
+    connection: AsyncConnection, revisions: Iterable[tuple[int, int]], *, most: int
+) -> dict[int, dict[tuple[int, str], int]]:
+    """How the last attempts of each (campaign, epoch) were split: by campaign, by (connection, calling number).
 
     One that was sent and never placed took its turn; any other void did not.
     """
-    rows = await connection.execute(
-        _ROUTED, {"id": campaign_id, "epoch": epoch, "most": most, "never_placed": NEVER_PLACED}
-    )
-    return {(row.connection_id, row.caller): row.attempts for row in rows}
+    wanted = sorted(revisions)
+    ids, epochs = [pair[0] for pair in wanted], [pair[1] for pair in wanted]
+    rows = await connection.execute(_ROUTED, {"ids": ids, "epochs": epochs, "most": most, "never_placed": NEVER_PLACED})
+    found: dict[int, dict[tuple[int, str], int]] = {key: {} for key in ids}
+    for row in rows:
+        found[row.id][row.connection_id, row.caller] = row.attempts
+    return found
 
 
 async def voided(connection: AsyncConnection, campaign_ids: Iterable[int], since: datetime) -> list[Voided]:

@@ -1,5 +1,6 @@
 """What schedulers and dialers read: active campaigns, what each epoch says, connections, places held, last slots."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from tests.rows import amend, attempt, claimed, claims, entry, now
 
 NOW = datetime.now(UTC)
 MINUTE = timedelta(minutes=1)
+Change = Callable[[AsyncConnection, Scene], Awaitable[object]]
 
 
 def test_only_active_campaigns_are_read(run: Run) -> None:
@@ -23,7 +25,54 @@ def test_only_active_campaigns_are_read(run: Run) -> None:
 
     found = run(control.active)
 
-    assert found == [control.Active(made.campaign_id, epoch=1, run=1, end_at=None)]
+    assert found is not None
+    assert found.rows == [control.Active(made.campaign_id, epoch=1, run=1, end_at=None)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda db, made: amend(db, "campaigns", made.campaign_id, epoch=2), id="an edit"),
+        pytest.param(lambda db, made: amend(db, "campaigns", made.campaign_id, status="paused"), id="a pause"),
+        pytest.param(lambda db, made: amend(db, "campaigns", made.campaign_id, end_at=NOW + MINUTE), id="its end"),
+        pytest.param(lambda db, made: campaign(db, made.organization_id, [made.connection_id]), id="another campaign"),
+    ],
+)
+def test_campaigns_are_read_again_only_when_they_have_changed(change: Change, run: Run) -> None:
+    made = run(scene)
+    first = run(control.active)
+    assert first is not None
+
+    unchanged = run(lambda db: control.active(db, first.mark))
+    run(lambda db: change(db, made))
+    changed = run(lambda db: control.active(db, first.mark))
+
+    assert unchanged is None
+    assert changed == run(control.active) != first
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"strikes": 1},
+        {"cooling_until": NOW},
+        {"suspended_at": NOW},
+        {"deleted_at": NOW},
+        {"phone_numbers": ["+14155550109"]},
+        {"max_attempts_per_second": 0.5},
+    ],
+)
+def test_connections_are_read_again_only_when_they_have_changed(columns: dict[str, object], run: Run) -> None:
+    made = run(scene)
+    first = run(lambda db: control.connection_states(db, [made.connection_id]))
+    assert first is not None
+
+    unchanged = run(lambda db: control.connection_states(db, [made.connection_id], first.mark))
+    run(lambda db: amend(db, "connections", made.connection_id, **columns))
+    changed = run(lambda db: control.connection_states(db, [made.connection_id], first.mark))
+
+    assert unchanged is None
+    assert changed == run(lambda db: control.connection_states(db, [made.connection_id])) != first
 
 
 def test_contacts_of_a_later_run_are_looked_for_from_its_beginning_on(run: Run) -> None:
@@ -35,7 +84,8 @@ def test_contacts_of_a_later_run_are_looked_for_from_its_beginning_on(run: Run) 
 
     found = run(control.active)
 
-    assert [(one.run, one.due_from) for one in found] == [(2, NOW - MINUTE)]
+    assert found is not None
+    assert [(one.run, one.due_from) for one in found.rows] == [(2, NOW - MINUTE)]
 
 
 def test_each_epoch_says_what_it_said(run: Run) -> None:
@@ -58,14 +108,17 @@ def test_a_connection_is_read_with_its_caps_and_its_health(run: Run) -> None:
     found = run(lambda db: control.connection_states(db, [made.connection_id]))
 
     health = Health(NOW, 2, 0, None, "throttled")
-    assert found == {made.connection_id: control.ConnectionState(made.connection_id, CALLERS, 2.5, 7, health)}
+    assert found is not None
+    assert found.rows == [control.ConnectionState(made.connection_id, CALLERS, 2.5, 7, health)]
 
 
 def test_a_deleted_connection_leads_nowhere(run: Run) -> None:
     made = run(scene)
     run(lambda db: amend(db, "connections", made.connection_id, deleted_at=NOW))
 
-    assert run(lambda db: control.connection_states(db, [made.connection_id])) == {}
+    found = run(lambda db: control.connection_states(db, [made.connection_id]))
+    assert found is not None
+    assert found.rows == []
     assert run(lambda db: control.sealed_routes(db, [made.connection_id])) == {}
 
 
@@ -110,9 +163,12 @@ def test_the_split_of_an_epoch_counts_what_was_sent_or_may_be(run: Run) -> None:
     run(lambda db: amend(db, "attempts", 2, epoch=2))
     run(lambda db: amend(db, "attempts", 3, outcome="void", reason="never_placed", ended_at=NOW))
 
-    routed = run(lambda db: control.routed(db, made.campaign_id, 1, most=100))
+    routed = run(lambda db: control.routed(db, [(made.campaign_id, 1), (999, 1)], most=100))
 
-    assert routed == {(made.connection_id, CALLERS[0]): 2, (made.connection_id, CALLERS[1]): 1}
+    assert routed == {
+        made.campaign_id: {(made.connection_id, CALLERS[0]): 2, (made.connection_id, CALLERS[1]): 1},
+        999: {},
+    }
 
 
 async def _pause_and_slow_down(db: AsyncConnection, made: Scene) -> None:

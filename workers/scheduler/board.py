@@ -4,7 +4,7 @@ It is rebuilt from the rows by whoever takes the lease, and read anew several ti
 from its last one, wherever that was granted: a fail-over or an edit never brings two slots closer than the rate allows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,16 +13,16 @@ from domain.attempt import Entry, instant, microseconds
 from domain.callee_hours import held_to
 from domain.campaign import CampaignSpec
 from domain.congestion import Congestion
+from domain.connection import HEALTHY
 from domain.granting import Lane, Link, give_back_turn, grant
-from domain.local_day import local_day
 from domain.marks import Mark, change_pace, go_on, link_left, mark_left, mark_of
-from domain.open_hours import NEVER_CLOSES
 from domain.pacing import pace
 from domain.routing import Rota, Turns
-from infra.db import control, quota
-from infra.db.control import Active, ConnectionState, Voided
+from infra.db import control
+from infra.db.control import Active, ConnectionState, Reading, Voided
 from infra.settings import Settings
 from workers.control import ControlState
+from workers.scheduler.room import Room
 
 ROUTED_REMEMBERED = 1000
 # When an attempt that ended by then has been seen as unused, and its turn given back.
@@ -37,34 +37,40 @@ class Board:
         self._settings = settings
         self._tolerance = settings.slot_tolerance
         self._control = ControlState()
+        self._found: list[tuple[Active, CampaignSpec]] = []
+        self._used: set[int] = set()
         self._states: dict[int, ConnectionState] = {}
         self._marks: dict[int, Mark] = {}
+        self._room = Room()
+        # By which readings of campaigns and connections lanes and links were made, and windows were judged.
+        self._made_by: tuple[str | None, str | None] = (None, None)
+        self._renumbered: set[int] = set()
+        self._judged: tuple[str | None, int, int] = (None, 0, 0)
 
     async def refresh(self, connection: AsyncConnection, now: int) -> None:
         """Read campaigns, connections and what holds their concurrency places."""
         await self._control.refresh(connection, now)
-        found = self._control.campaigns()
-        before, self._states = (
-            self._states,
-            await control.connection_states(
-                connection, {c.connection_id for _, spec in found for c in spec.app_config.connection_configs}
-            ),
-        )
-        renumbered = {
-            key for key, state in self._states.items() if key in before and _numbers_differ(before[key], state)
-        }
-        await self._refresh_links(connection, now)
-        await self._refresh_lanes(connection, found, renumbered, now)
-        held = await control.open_attempts(connection) if self._has_caps(found) else {}
-        self._count_places(found, held, now)
-        await self._count_messages(connection, found, now)
+        campaigns, connections = self._made_by
+        if campaigns != self._control.mark:
+            self._found = self._control.campaigns()
+            self._used = {one.connection_id for _, spec in self._found for one in spec.app_config.connection_configs}
+        states = await control.connection_states(connection, self._used, connections)
+        if states is not None or campaigns != self._control.mark:
+            self._made_by = None, None
+            self._take_in(states)
+            await self._make(connection, now)
+            self._made_by = self._control.mark, states.mark if states else connections
+        await self._room.count(connection, self.lanes, self.links, now, self._tolerance)
+        self._look_at_ailing(now)
+        if self._room.zones:
+            self._judged = None, 0, 0
 
     def grant(self, now: int, *, not_before: int, not_after: int) -> list[Entry]:
         """The slots of the next moment, none before `not_before`, and none that could be used after `not_after`."""
         settings = self._settings
-        for lane in self.lanes.values():
-            known = self._control.of(lane.campaign_id, now)
-            lane.open_until = min(known.open_until, lane.quota_until) if known.epoch == lane.epoch else 0
+        mark, since, until = self._judged
+        if mark != self._control.mark or not since <= now < until:
+            self._judge(now)
         return grant(
             self.lanes.values(),
             self.links,
@@ -74,22 +80,51 @@ class Board:
             stretch=self.congestion.stretch,
         )
 
+    def _judge(self, now: int) -> None:
+        """Find out whose window is open. That holds until the first of them closes or opens, or a campaign changes."""
+        for lane in self.lanes.values():
+            known = self._control.of(lane.campaign_id, now)
+            lane.open_until = min(known.open_until, lane.quota_until) if known.epoch == lane.epoch else 0
+        self._judged = self._control.mark, now, self._control.holds_until()
+
     def give_back(self, void: Voided) -> None:
         """Give back the turn of an attempt that turned out void after its second look: of a killed dialer, say."""
         lane, spec = self.lanes.get(void.campaign_id), self._control.spec(void.campaign_id, void.epoch)
         if lane is None or spec is None or lane.epoch != void.epoch or void.connection_id not in lane.callers:
             return
-        slot, ended = microseconds(void.slot_at), microseconds(void.ended_at)
-        was_seen = ended < slot + self._tolerance + LATER if slot > lane.counted_at else ended < lane.counted_at
         numbers = self._numbers(spec, void.connection_id)
-        if not was_seen and void.caller in numbers:
+        if not self._is_seen_to(lane, void) and void.caller in numbers:
             give_back_turn(lane, void.connection_id, numbers.index(void.caller))
+
+    def _is_seen_to(self, lane: Lane, void: Voided) -> bool:
+        """Whether the second look gave its turn back, or will: it may be late itself."""
+        slot, ended = microseconds(void.slot_at), microseconds(void.ended_at)
+        entry = lane.granted.get(void.contact_id)
+        if entry is not None and entry.slot == slot:
+            return True
+        return ended < slot + self._tolerance + LATER if slot > lane.counted_at else ended < lane.counted_at
 
     @property
     def last_slot(self) -> int:
         """The latest slot granted under this lease, 0 before the first."""
         slots = [lane.last_slot for lane in self.lanes.values()] + [mark.slot for mark in self._marks.values()]
         return max(slots, default=0)
+
+    def _take_in(self, states: Reading[ConnectionState] | None) -> None:
+        if states is None:
+            return
+        before, self._states = self._states, {state.connection_id: state for state in states.rows}
+        self._renumbered |= {
+            key for key, state in self._states.items() if key in before and _numbers_differ(before[key], state)
+        }
+
+    async def _make(self, connection: AsyncConnection, now: int) -> None:
+        """Let lanes and links be what campaigns and connections say."""
+        await self._refresh_links(connection, now)
+        await self._refresh_lanes(connection, now)
+        self._room = Room.of(self._found, self._states.values())
+        self._room.lift(self.lanes.values(), self.links.values())
+        self._renumbered, self._judged = set(), (None, 0, 0)
 
     async def _refresh_links(self, connection: AsyncConnection, now: int) -> None:
         fresh = self._states.keys() - self.links.keys()
@@ -101,32 +136,40 @@ class Board:
                 slot = self._past(last[key], now) if key in last else 0
                 self.links[key] = link_left(key, at, slot, self._tolerance)
             change_pace(self.links[key], at, self._tolerance)
-            self._update_availability(self.links[key], state, now)
+            self.links[key].available = state.health.takes_attempts(instant(now))
         for key in self.links.keys() - self._states.keys():
             self.links[key].available = False
 
-    def _update_availability(self, link: Link, state: ConnectionState, now: int) -> None:
-        link.available = state.health.takes_attempts(instant(now)) and not self._probing(link, state, now)
+    def _look_at_ailing(self, now: int) -> None:
+        """After a cool-down one attempt tries a connection, which is left out until it is known how that went."""
+        for key, state in self._states.items():
+            if state.health == HEALTHY:
+                continue
+            link = self.links[key]
+            link.available = state.health.takes_attempts(instant(now)) and not self._probing(link, state, now)
+            if state.health.strikes:
+                link.places = min(1, link.places) if link.places is not None and state.max_concurrent_attempts else 1
 
-    async def _refresh_lanes(
-        self,
-        connection: AsyncConnection,
-        found: Iterable[tuple[Active, CampaignSpec]],
-        renumbered: set[int],
-        now: int,
-    ) -> None:
-        """A lane is made anew for each epoch, and when the calling numbers it takes turns with are others."""
-        active = {one.campaign_id: (one, spec) for one, spec in found}
+    async def _refresh_lanes(self, connection: AsyncConnection, now: int) -> None:
+        """A lane is made anew for each epoch, and when the calling numbers it takes turns with are others.
+
+        That is done after the last await, because the lane that is replaced goes on being granted from until then.
+        """
+        active = {one.campaign_id: (one, spec) for one, spec in self._found}
         for key in self.lanes.keys() - active.keys():
             self._remember(self.lanes.pop(key))
-        stale = {key for key, (one, _) in active.items() if self._is_stale(one, renumbered)}
+        stale = {key for key, (one, _) in active.items() if self._is_stale(one)}
+        if not stale:
+            return
         await self._recall(connection, stale - self.lanes.keys() - self._marks.keys(), active, now)
-        for key in stale:
-            self.lanes[key] = await self._lane(connection, *active[key], now)
+        revisions = [(key, active[key][0].epoch) for key in stale]
+        routed = await control.routed(connection, revisions, most=ROUTED_REMEMBERED)
+        for key in sorted(stale):
+            self.lanes[key] = self._lane(*active[key], routed[key], now)
 
-    def _is_stale(self, one: Active, renumbered: set[int]) -> bool:
+    def _is_stale(self, one: Active) -> bool:
         lane = self.lanes.get(one.campaign_id)
-        return lane is None or lane.epoch != one.epoch or not renumbered.isdisjoint(lane.callers)
+        return lane is None or lane.epoch != one.epoch or not self._renumbered.isdisjoint(lane.callers)
 
     def _remember(self, lane: Lane) -> None:
         if lane.last_slot:
@@ -149,22 +192,21 @@ class Board:
         """A slot further ahead than grants reach was written before the clock was set back."""
         return min(microseconds(slot_at), now + self._settings.look_ahead_ms * 1000)
 
-    async def _lane(self, connection: AsyncConnection, one: Active, spec: CampaignSpec, now: int) -> Lane:
-        """After the last await, because the lane that is replaced goes on being granted from until then."""
-        routed = await control.routed(connection, one.campaign_id, one.epoch, most=ROUTED_REMEMBERED)
+    def _lane(self, one: Active, spec: CampaignSpec, routed: dict[tuple[int, str], int], now: int) -> Lane:
+        """Without a place until those are counted."""
         old = self.lanes.get(one.campaign_id)
         if old is not None:
             self._remember(old)
-        at = pace(spec.app_config.attempts_per_second, self._tolerance)
         configs = [c for c in spec.app_config.connection_configs if c.connection_id in self._states]
         lane = Lane(
             campaign_id=one.campaign_id,
             epoch=one.epoch,
             run=one.run,
-            pace=at,
+            pace=pace(spec.app_config.attempts_per_second, self._tolerance),
             routes=Rota({c.connection_id: c.weight for c in configs}, _by_connection(routed)),
             callers={c.connection_id: self._callers(spec, c.connection_id, routed) for c in configs},
             next_free=0,
+            places=0,
             due_from=microseconds(one.due_from),
             granted=old.granted if old is not None else {},
             callees=held_to(spec.allowed_schedule),
@@ -181,50 +223,6 @@ class Board:
 
     def _numbers(self, spec: CampaignSpec, connection_id: int) -> Sequence[str]:
         return spec.app_config.callers(connection_id) or self._states[connection_id].phone_numbers
-
-    def _has_caps(self, found: Iterable[tuple[Active, CampaignSpec]]) -> bool:
-        return any(state.max_concurrent_attempts for state in self._states.values()) or any(
-            spec.app_config.max_concurrent_attempts for _, spec in found
-        )
-
-    def _count_places(
-        self, found: Iterable[tuple[Active, CampaignSpec]], held: dict[tuple[int, int], int], now: int
-    ) -> None:
-        """Places left under the caps: a grant holds one while it can be claimed, its attempt until it ends."""
-        for one, spec in found:
-            lane, cap = self.lanes[one.campaign_id], spec.app_config.max_concurrent_attempts
-            taken = sum(n for (campaign, _), n in held.items() if campaign == one.campaign_id) if cap else 0
-            lane.places = max(0, cap - taken - len(self._pending(lane, now))) if cap else None
-        for key, state in self._states.items():
-            self.links[key].places = self._link_places(self.links[key], state, held, now)
-
-    async def _count_messages(
-        self, connection: AsyncConnection, found: Iterable[tuple[Active, CampaignSpec]], now: int
-    ) -> None:
-        """What the day's quota leaves; a grant that can still be claimed is taken for one that was."""
-        days = {one.campaign_id: local_day(instant(now), one.zone) for one, _ in found if one.zone and one.has_quota}
-        left = await quota.left(connection, {key: day.date for key, day in days.items()}) if days else {}
-        for key, lane in self.lanes.items():
-            mine, pending = left.get(key), len(self._pending(lane, now))
-            lane.firsts_left = max(0, mine.firsts - pending) if mine else None
-            lane.retries_left = max(0, mine.retries - pending) if mine else None
-            lane.quota_until = microseconds(days[key].ends) if mine else NEVER_CLOSES
-
-    def _link_places(
-        self, link: Link, state: ConnectionState, held: dict[tuple[int, int], int], now: int
-    ) -> int | None:
-        """None: no cap. After a cool-down one attempt tries the connection, which is left out until that is known."""
-        probes = 1 if state.health.strikes else None
-        if state.max_concurrent_attempts is None:
-            return probes
-        taken = sum(n for (_, connection), n in held.items() if connection == link.connection_id)
-        pending = (entry for lane in self.lanes.values() for entry in self._pending(lane, now))
-        waiting = sum(entry.connection_id == link.connection_id for entry in pending)
-        places = max(0, state.max_concurrent_attempts - taken - waiting)
-        return places if probes is None else min(places, probes)
-
-    def _pending(self, lane: Lane, now: int) -> list[Entry]:
-        return [entry for entry in lane.granted.values() if entry.slot + self._tolerance > now]
 
     def _probing(self, link: Link, state: ConnectionState, now: int) -> bool:
         """Whether the one attempt that tries a connection after its cool-down is under way."""

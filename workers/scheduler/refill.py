@@ -12,9 +12,10 @@ they open: nobody who is closed costs a slot, or stands before those who are ope
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter
 from time import monotonic
 from typing import TypeVar
 
@@ -25,12 +26,14 @@ from domain.attempt import EPOCH, Entry, instant, microseconds
 from domain.callee_hours import Opening, opening, zones_of
 from domain.granting import Candidate, Lane, refund
 from infra.db import candidates
-from infra.db.candidates import Callee, Due, Page
+from infra.db.candidates import Callee, Due, Page, Returned
 
 LEAST_PAGE = 64
 MOST_PAGE = 1000
 LEAST_WAITING = 16
 POLL_SECONDS = 0.2
+# Of retries and of first attempts each; a thousand idle campaigns are polled once a second.
+MOST_POLLS_A_SECOND = 1000
 START_OVER_SECONDS = 15.0
 BEGINNING_SECONDS = 120.0
 BEHIND = timedelta(minutes=1)
@@ -73,28 +76,38 @@ class Cursor:
         self.due_at, self.contact_id, self.started_at = max(self.floor, due_from), 0, now
 
 
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """A lane with the cursors of its two queues; it belongs to one epoch."""
-
-    lane: Lane
-    retries: Cursor = field(default_factory=Cursor)
-    firsts: Cursor = field(default_factory=Cursor)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Intake:
-    """One of a lane's two queues, and how far it has been read."""
+    """One of a lane's two queues, and how far it has been read. It is to be read on when fewer than `low` are left."""
 
     lane: Lane
-    cursor: Cursor
     queue: deque[Candidate]
+    cursor: Cursor = field(default_factory=Cursor)
+    low: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.low = max(LEAST_WAITING, 500_000 // self.lane.pace.spacing)
+
+    def is_hungry(self, at: float, poll: float) -> bool:
+        """A queue that ran dry is polled; one with more behind it is read on at once."""
+        return len(self.queue) < self.low and (not self.cursor.is_short or at - self.cursor.read_at >= poll)
 
     def next_page(self) -> Page:
         return self.cursor.next_page(self.lane.campaign_id, _read_size(self.lane), instant(self.lane.due_from))
 
 
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A lane's two intakes; it belongs to one epoch."""
+
+    lane: Lane
+    retries: Intake
+    firsts: Intake
+
+
 Openings = dict[int, Opening]
+_retries: Callable[[Feed], Intake] = attrgetter("retries")
+_firsts: Callable[[Feed], Intake] = attrgetter("firsts")
 
 
 class Refill:
@@ -104,14 +117,28 @@ class Refill:
     async def refill(self, connection: AsyncConnection, lanes: Sequence[Lane], now: int) -> None:
         """Read a page for every queue that runs low."""
         self._feeds = {lane.campaign_id: self._feed(lane) for lane in lanes}
-        await self._supply(connection, candidates.due_retries, _hungry(self._feeds.values(), _retries), now)
-        await self._supply_open(connection, candidates.retry_callees, _hungry(self._feeds.values(), _retries), now)
-        await self._supply(connection, candidates.due_firsts, _hungry(self._feeds.values(), _firsts), now)
-        await self._supply_open(connection, candidates.first_callees, _hungry(self._feeds.values(), _firsts), now)
+        hungry = self._hungry(_retries)
+        await self._supply(connection, candidates.due_retries, hungry, now)
+        await self._supply_open(connection, candidates.retry_callees, hungry, now)
+        hungry = self._hungry(_firsts)
+        await self._supply(connection, candidates.due_firsts, hungry, now)
+        await self._supply_open(connection, candidates.first_callees, hungry, now)
 
     def _feed(self, lane: Lane) -> Feed:
         known = self._feeds.get(lane.campaign_id)
-        return known if known is not None and known.lane is lane else Feed(lane)
+        if known is not None and known.lane is lane:
+            return known
+        return Feed(lane, Intake(lane, lane.retries), Intake(lane, lane.firsts))
+
+    def _hungry(self, intake_of: Callable[[Feed], Intake]) -> list[Intake]:
+        """A closed window, a full concurrency cap or enough contacts at hand need no page."""
+        at, poll = monotonic(), max(POLL_SECONDS, len(self._feeds) / MOST_POLLS_A_SECOND)
+        return [
+            intake
+            for feed in self._feeds.values()
+            if feed.lane.open_until > 0 and feed.lane.places != 0
+            if (intake := intake_of(feed)).is_hungry(at, poll)
+        ]
 
     async def _supply(self, connection: AsyncConnection, read: Read[Due], hungry: Sequence[Intake], now: int) -> None:
         """Queue the due contacts of lanes whose hours are the same for all."""
@@ -167,18 +194,6 @@ def _judged(schedule: AllowedSchedule, page: Sequence[Callee], at: datetime) -> 
     }
 
 
-def _retries(feed: Feed) -> Intake:
-    return Intake(feed.lane, feed.retries, feed.lane.retries)
-
-
-def _firsts(feed: Feed) -> Intake:
-    return Intake(feed.lane, feed.firsts, feed.lane.firsts)
-
-
-def _hungry(feeds: Iterable[Feed], queue_of: Callable[[Feed], Intake]) -> list[Intake]:
-    return [intake for intake in map(queue_of, feeds) if _is_hungry(intake)]
-
-
 def _page_size(lane: Lane) -> int:
     return max(LEAST_PAGE, min(MOST_PAGE, 2_000_000 // lane.pace.spacing))
 
@@ -186,23 +201,6 @@ def _page_size(lane: Lane) -> int:
 def _read_size(lane: Lane) -> int:
     """Who is open may stand behind many who are not."""
     return _page_size(lane) if lane.callees is None else MOST_PAGE
-
-
-def _is_hungry(intake: Intake) -> bool:
-    """A closed window, a full concurrency cap or enough contacts at hand need no page."""
-    lane = intake.lane
-    low = max(LEAST_WAITING, 500_000 // lane.pace.spacing)
-    return (
-        lane.open_until > 0
-        and lane.places != 0
-        and len(intake.queue) < low
-        and monotonic() - intake.cursor.read_at >= _wait(intake.cursor)
-    )
-
-
-def _wait(cursor: Cursor) -> float:
-    """A queue that ran dry is polled; one with more behind it is read on at once."""
-    return POLL_SECONDS if cursor.is_short else 0.0
 
 
 def _new(page: Sequence[T], lane: Lane) -> list[T]:
@@ -258,8 +256,16 @@ def _is_unused(entry: Entry, due: Due | None) -> bool:
     return due is not None and (due.run, due.attempts) == (entry.run, entry.number - 1)
 
 
-def _again(lane: Lane, entry: Entry, due: Due, now: datetime) -> None:
-    """Whether it is open, where that is its own affair, is judged when the next page has it."""
-    if due.due_at <= now and lane.callees is None:
-        queue = lane.retries if entry.number > 1 else lane.firsts
-        queue.appendleft(Candidate(entry.contact_id, entry.number))
+def _again(lane: Lane, entry: Entry, due: Returned, now: datetime) -> None:
+    """First; but one whose attempt a provider refused behind all that are at hand.
+
+    It may have been refused for the sake of its number, and shall not be what its connection is tried with again and
+    again. Whether it is open, where that is its own affair, is judged when the next page has it.
+    """
+    if due.due_at > now or lane.callees is not None:
+        return
+    again = Candidate(entry.contact_id, entry.number)
+    if due.was_refused:
+        lane.firsts.append(again)
+    else:
+        (lane.retries if entry.number > 1 else lane.firsts).appendleft(again)

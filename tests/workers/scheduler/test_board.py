@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.attempt import Entry, instant
+from domain.attempt import Entry, instant, microseconds
 from domain.campaign import Action
 from domain.granting import Candidate
 from infra.db import campaigns, control
@@ -20,6 +20,7 @@ from tests.builders import Scene, scene
 from tests.conftest import Run
 from tests.rows import amend, claims, entry, now
 from workers.scheduler.board import Board
+from workers.scheduler.refill import second_look
 
 SECOND = 1_000_000
 TICK = 50_000
@@ -135,6 +136,7 @@ def test_the_turn_of_an_attempt_that_turns_out_void_late_is_given_back(
         board = await _board(db, settings, start)
         first = _grants(board, start, seconds=0.15)
         opened, _ = await claims(db, first)
+        await second_look(db, list(board.lanes.values()), first[1].slot + 2 * SECOND, TAU)
         if granted_by == "the last one":
             board = await _board(db, settings, start + SECOND)
         ended = instant(first[1].slot + 20 * SECOND)
@@ -168,6 +170,29 @@ def test_the_turn_of_an_attempt_that_was_void_at_the_second_look_is_not_given_ba
         return before == repr(board.lanes[made.campaign_id].callers[made.connection_id].__dict__)
 
     assert run(scenario)
+
+
+def test_a_turn_is_given_back_once_when_the_second_look_comes_late(run: Run, settings: Settings) -> None:
+    """The database was away for seconds: the attempt is found to be void before its grant is looked at again."""
+
+    async def scenario(db: AsyncConnection) -> tuple[str, str]:
+        made, start = await scene(db, contacts=9), now()
+        board = await _board(db, settings, start)
+        turns = board.lanes[made.campaign_id].callers[made.connection_id]
+        before = repr(vars(turns))
+        (first, *_) = _grants(board, start, seconds=0.05)
+        (opened,), _ = await claims(db, [first])
+        ended = instant(first.slot + 5 * SECOND)
+        await amend(db, "attempts", opened.attempt_id, outcome="void", reason="claim_unanswered", ended_at=ended)
+        await amend(db, "contacts", first.contact_id, state="ready", attempts=0, due_at=ended)
+        for void in await control.voided(db, [made.campaign_id], instant(start)):
+            board.give_back(void)
+        await second_look(db, list(board.lanes.values()), first.slot + 6 * SECOND, TAU)
+        return before, repr(vars(turns))
+
+    before, after = run(scenario)
+
+    assert before == after
 
 
 def test_a_connections_rate_goes_on_after_a_fail_over(run: Run, settings: Settings) -> None:
@@ -206,7 +231,7 @@ def test_a_lane_that_is_replaced_while_it_is_granted_from_keeps_its_rate(
         board, granted = await _board(db, settings, start), []
         routed = control.routed
 
-        async def granting(*args: Any, **options: Any) -> dict[tuple[int, str], int]:
+        async def granting(*args: Any, **options: Any) -> dict[int, dict[tuple[int, str], int]]:
             granted.extend(_grants(board, start, seconds=0.05))
             return await routed(*args, **options)
 
@@ -358,6 +383,28 @@ def test_nothing_is_granted_outside_the_allowed_hours(run: Run, settings: Settin
         return _grants(board, now(), seconds=0.5)
 
     assert run(scenario) == []
+
+
+@pytest.mark.parametrize(("hours", "granted_in"), [(("00:00", "24:00"), "before"), (("00:00", "01:00"), "after")])
+def test_a_window_opens_and_closes_though_nothing_is_read_anew(
+    hours: tuple[str, str], granted_in: str, run: Run, settings: Settings
+) -> None:
+    """Around a midnight that ends, or begins, the one day on which attempts are allowed."""
+    midnight = datetime(2027, 6, 2, tzinfo=UTC)  # a Wednesday
+    day = "Tuesday" if granted_in == "before" else "Wednesday"
+    schedule = {"timezone": "UTC", "windows": [{"days": [day], "start": hours[0], "end": hours[1]}]}
+
+    async def scenario(db: AsyncConnection) -> list[Entry]:
+        made = await scene(db, contacts=60, body={"allowed_schedule": schedule}, attempts_per_second=10)
+        start = microseconds(midnight) - SECOND
+        board = await _board(db, settings, start)
+        _feed(board, made.campaign_id, made.contact_ids)
+        return _grants(board, start, seconds=2)
+
+    slots = [one.slot - microseconds(midnight) for one in run(scenario)]
+
+    assert len(slots) > 5
+    assert all(slot + TAU < 0 if granted_in == "before" else slot >= 0 for slot in slots)
 
 
 def test_no_slot_outlives_the_lease_or_comes_before_its_time(run: Run, settings: Settings) -> None:

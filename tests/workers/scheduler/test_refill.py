@@ -29,6 +29,7 @@ from workers.scheduler.refill import (
 
 TAU = 10_000
 SECOND = 1_000_000
+NOW = datetime.now(UTC)
 MINUTE = timedelta(minutes=1)
 Pass = Callable[[float], None]
 
@@ -261,6 +262,48 @@ def test_a_grant_that_nobody_used_goes_first_again_and_its_turn_is_given_back(ru
     assert (seen.looked_at, seen.unused, seen.is_general) == (1, 1, True)
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_contact_whose_attempt_was_refused_is_tried_again_when_the_others_have_been(number: int, run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[Scene, Lane]:
+        made = await scene(db, contacts=1)
+        lane, given = _granted(made, number)
+        await amend(db, "contacts", made.contact_ids[0], attempts=number - 1)
+        ((sent,), _) = await claims(db, [given])
+        await amend(db, "attempts", sent.attempt_id, outcome="void", reason="throttled", started_at=NOW, ended_at=NOW)
+        await amend(db, "contacts", made.contact_ids[0], state="ready", attempts=number - 1, due_at=NOW)
+        lane.firsts.extend([Candidate(998, 1), Candidate(999, 1)])
+        await second_look(db, [lane], given.slot + 2 * SECOND, TAU)
+        return made, lane
+
+    made, lane = run(scenario)
+
+    assert not lane.retries
+    assert list(lane.firsts) == [Candidate(998, 1), Candidate(999, 1), Candidate(made.contact_ids[0], number)]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pytest.param({"reason": "late", "started_at": None}, id="its slot was not used"),
+        pytest.param({"reason": "never_placed", "started_at": datetime.now(UTC)}, id="the provider does not know it"),
+    ],
+)
+def test_a_contact_whose_attempt_nobody_refused_goes_first_again(columns: dict[str, Any], run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[Scene, Lane]:
+        made = await scene(db, contacts=1)
+        lane, given = _granted(made)
+        ((sent,), _) = await claims(db, [given])
+        await amend(db, "attempts", sent.attempt_id, outcome="void", ended_at=NOW, **columns)
+        await amend(db, "contacts", made.contact_ids[0], state="ready", attempts=0, due_at=NOW)
+        lane.firsts.append(Candidate(999, 1))
+        await second_look(db, [lane], given.slot + 2 * SECOND, TAU)
+        return made, lane
+
+    made, lane = run(scenario)
+
+    assert list(lane.firsts) == [Candidate(made.contact_ids[0], 1), Candidate(999, 1)]
+
+
 def test_a_grant_that_may_still_be_used_is_left_alone(run: Run) -> None:
     async def scenario(db: AsyncConnection) -> tuple[Lane, refill.SecondLook]:
         lane, given = _granted(await scene(db, contacts=1))
@@ -312,9 +355,9 @@ def _take(lane: Lane) -> int:
     return candidate.contact_id
 
 
-def _granted(made: Scene) -> tuple[Lane, Entry]:
+def _granted(made: Scene, number: int = 1) -> tuple[Lane, Entry]:
     """A lane whose first calling number was just used for a grant to the first contact."""
-    lane, given = _lane(made), entry(made, made.contact_ids[0])
+    lane, given = _lane(made), entry(made, made.contact_ids[0], number=number)
     lane.granted[given.contact_id] = given
     lane.present = frozenset({made.connection_id})
     lane.callers[made.connection_id].pick()
