@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.campaign import FINAL
 from domain.contact import ContactState
 from domain.errors import NotFoundError
 from domain.shown import shown_state, stored_as
@@ -50,12 +51,15 @@ class ListedContact:
     last_attempt_at: datetime | None
 
 
+# Only what is over stands in the archive, of which no month before the campaign is opened.
 _SHOWN = """
     SELECT k.id, k.cohort_id, k.phone, k.user_identifier, k.timezone, CAST(k.variables AS text) AS variables, k.state,
         k.run, k.attempts, k.due_at, k.waiting_for, last.outcome AS last_outcome, last.slot_at AS last_attempt_at
     FROM contacts k
     LEFT JOIN LATERAL (
-        SELECT a.outcome, a.slot_at, a.connection_id FROM attempts_ever a
+        SELECT a.outcome, a.slot_at, a.connection_id FROM (
+            SELECT * FROM attempts
+            UNION ALL SELECT * FROM attempts_archive WHERE :is_over AND slot_at >= :made_at) AS a
         WHERE a.contact_id = k.id AND a.outcome IS DISTINCT FROM 'void'
         ORDER BY a.run DESC, a.number DESC LIMIT 1) AS last ON true
     WHERE k.campaign_id = :campaign_id
@@ -117,7 +121,7 @@ async def contacts(
         "present_run": campaign.run,
         "since": filters.since,
         "id": after,
-    }
+    } | _of_archive(campaign)
     last = await _scanned(connection, campaign.id, after) if filters != Filters() else None
     values = filter_values(campaign.id, filters, limit) | shown_as | {"last_phone": last.phone if last else None}
     rows = [_contact(row, presence) for row in await connection.execute(_CONTACTS, values)]
@@ -155,8 +159,13 @@ async def contacts_ahead(connection: AsyncConnection, presence: Presence, one: L
 
 
 async def _by_id(connection: AsyncConnection, presence: Presence, ids: Sequence[int]) -> list[ListedContact]:
-    rows = await connection.execute(_BY_ID, {"campaign_id": presence.campaign.id, "ids": ids})
+    asked = {"campaign_id": presence.campaign.id, "ids": ids} | _of_archive(presence.campaign)
+    rows = await connection.execute(_BY_ID, asked)
     return [_contact(row, presence) for row in rows]
+
+
+def _of_archive(campaign: Campaign) -> dict[str, object]:
+    return {"is_over": campaign.status in FINAL, "made_at": campaign.created_at}
 
 
 def _contact(row: Row[Any], presence: Presence) -> ListedContact:
