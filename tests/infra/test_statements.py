@@ -21,11 +21,11 @@ CHOSEN_HERE = {
     "', '.join((f'{name} = :{name}' for name in changes))",  # names of the directory's own columns, values bound
     "'SELECT EXISTS (' + _EXHAUSTED.format(which='c.id = :id') + ')'",
     "_LIST.text.replace('(CAST(:status AS text) IS NULL OR d.status = :status)', \"d.status = 'failed'\")",
-    "_columns_of(Contact, '')",  # fields of our own dataclasses
-    "_columns_of(Attempt, '')",
-    "_columns_of(Attempt, 'a.')",
-    "_columns_of(Contact, 'k.')",
-    "_columns_of(CampaignAt, 'c.')",
+    "_columns(Contact)",  # fields of our own dataclasses
+    "_columns(Attempt)",
+    "_columns(Attempt, 'a.')",
+    "_columns(Contact, 'k.')",
+    "_columns(CampaignAt, 'c.')",
 }
 
 
