@@ -1,7 +1,6 @@
 """Secrets at rest, the signatures on what is sent, and hashes of numbers."""
 
 import base64
-import hashlib
 import hmac
 from functools import lru_cache
 
@@ -68,11 +67,11 @@ def _derived(key: str) -> bytes:
 def webhook_signature(key: bytes, message_id: str, body: bytes, timestamp: int) -> str:
     """The header value `v1,<base64 HMAC-SHA256 of "<id>.<t>.<body>">` of Standard Webhooks."""
     signed = f"{message_id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    return "v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
 
 
 def _digest(secret: str, body: bytes, timestamp: str) -> str:
-    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return hmac.digest(secret.encode(), timestamp.encode() + b"." + body, "sha256").hex()
 
 
 def _fernet(key: str) -> Fernet:

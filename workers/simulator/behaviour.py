@@ -189,12 +189,16 @@ def within(bounds: Range, draw: float) -> float:
 
 
 def weighted(weights: Mapping[Choice, float], draw: float) -> Choice:
+    if len(weights) == 1:
+        return next(iter(weights))
     total = sum(weights.values())
     return share({choice: weight / total for choice, weight in weights.items()}, draw) or list(weights)[-1]
 
 
 def share(shares: Mapping[Choice, float], draw: float) -> Choice | None:
     """The choice whose share of [0, 1) the draw falls into; None in what the shares leave over."""
+    if not shares:
+        return None
     for choice, bound in zip(shares, accumulate(shares.values()), strict=True):
         if draw < bound:
             return choice

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -30,6 +31,16 @@ class Origin(NamedTuple):
     host: str
     port: int
     is_secure: bool
+
+
+@lru_cache(maxsize=1024)
+def _addressed(url: str) -> tuple[Origin, str]:
+    """Where a callback goes, and how its request begins."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    origin = Origin(parts.hostname or "", parts.port or (443 if secure else 80), secure)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return origin, f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +72,7 @@ class Sender:
         self._tls = ssl.create_default_context()
 
     def post(self, url: str, body: bytes) -> None:
-        parts = urlsplit(url)
-        secure = parts.scheme == "https"
-        origin = Origin(parts.hostname or "", parts.port or (443 if secure else 80), secure)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        origin, head = _addressed(url)
         self._queue(Callback(origin, head, body, self._loop.time()))
 
     def close(self) -> None:

@@ -114,9 +114,15 @@ class Provider:
             delay = order.seconds_to_answer()
             self._calls.place(order.attempt, order.plan, ref, delay)
             if order.plan.reply is Reply.ACCEPTED:
-                self._loop.call_later(delay, order.exchange.answer, HTTPStatus.OK, self._acceptance(order, ref))
+                self._answer(order, delay, self._acceptance(order, ref))
 
         self._write(order.plan.reply.value, order, ref, accepted)
+
+    def _answer(self, order: Order, delay: float, body: bytes) -> None:
+        if delay > 0:
+            self._loop.call_later(delay, order.exchange.answer, HTTPStatus.OK, body)
+        else:
+            order.exchange.answer(HTTPStatus.OK, body)
 
     def _execute_late(self, order: Order) -> None:
         def execute() -> None:
