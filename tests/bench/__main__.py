@@ -5,7 +5,7 @@ and the same simulated provider. Nothing here asserts: machines are shared, so r
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -36,10 +36,19 @@ def main(
     names = [name.strip() for name in only.split(",")]
     if unknown := set(names) - PARTS.keys():
         raise typer.BadParameter(f"there is no part '{min(unknown)}'; there are {', '.join(PARTS)}")
-    load = saturation.Load(campaigns, dialers, 8.0 if quick else 15.0, tolerance_ms)
+    load = saturation.Load(campaigns, dialers, 8.0 if quick else 12.0, tolerance_ms)
     most = contacts or (MOST_CONTACTS_QUICK if quick else MOST_CONTACTS)
     bench = Bench(Console(width=100), load, most, quick)
-    found = {name: PARTS[name](bench) for name in names}
+    found: dict[str, Any] = {}
+    try:
+        for name in names:
+            found[name] = PARTS[name](bench)
+    finally:
+        _finish(bench, found, json, plot)
+
+
+def _finish(bench: Bench, found: dict[str, Any], json: Path | None, plot: Path | None) -> None:
+    """What has been measured is kept, also when a later part went wrong."""
     tables.aims(bench.console, bench.aims)
     if json is not None:
         json.write_bytes(orjson.dumps(found | {"aims": bench.aims}, option=orjson.OPT_INDENT_2))

@@ -22,6 +22,7 @@ class Bench:
     quick: bool
     lines: list[Line] = field(default_factory=list)
     aims: list[Aim] = field(default_factory=list)
+    kept: list[pace.Kept] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         self.console.print(f"[dim]· {text} …[/dim]")
@@ -36,13 +37,14 @@ def _pace(bench: Bench) -> pace.Pace:
     found = pace.measure(times)
     tables.pace(bench.console, found)
     bench.aims += aims.of_pace(found)
-    bench.lines += [Line(f"Outdial at {one.rate:g}/s", one.rate, one.sliding) for one in found.kept if one.rate > 10]
+    bench.kept += found.kept
+    bench.lines += [Line("Outdial", one.rate, one.sliding) for one in found.kept if one.rate in pacing.RATES]
     return found
 
 
 def _peers(bench: Bench) -> list[pacing.Limited]:
-    found = pacing.measure(bench.either(6, 12), bench.say)
-    tables.peers(bench.console, found)
+    found = pacing.measure(bench.either(5, 9), bench.say)
+    tables.peers(bench.console, bench.kept, found)
     bench.lines += [Line(one.name, one.rate, one.sliding) for one in found]
     return found
 
@@ -60,7 +62,7 @@ def _saturation(bench: Bench) -> list[saturation.Saturated]:
 
 
 def _idle(bench: Bench) -> idle.Idle:
-    seconds = bench.either(10, 30)
+    seconds = bench.either(10, 20)
     bench.say(f"an installation with nothing to do, for {seconds:g} s")
     found = idle.measure(seconds)
     tables.idle(bench.console, found)

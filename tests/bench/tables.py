@@ -92,13 +92,15 @@ def _by_role(title: str, unit: str, cores: Mapping[str, float], memory: Mapping[
     return table
 
 
-def peers(console: Console, found: Sequence[Limited]) -> None:
+def peers(console: Console, ours: Sequence[Kept], found: Sequence[Limited]) -> None:
+    """Beside what Outdial did at these rates, where it was measured."""
     columns = ("", "asked for", "mean / R", "worst second / R", "worst 100 ms / (R/10)")
-    table = Table(*columns, title="Pace of the peers, by arrivals")
-    for one in found:
-        at = one.arrivals
-        shares = [at.mean, at.worst_second / one.rate, at.worst_tenth * 10 / one.rate]
-        table.add_row(one.name, f"{one.rate}/s", *(f"{share:.2f}" for share in shares))
+    table = Table(*columns, title="Pace beside the peers', by arrivals at the provider")
+    rates = {one.rate for one in found}
+    rows = [("Outdial", one.rate, one.arrivals) for one in ours if one.rate in rates]
+    for name, rate, at in [*rows, *((one.name, one.rate, one.arrivals) for one in found)]:
+        shares = [at.mean, at.worst_second / rate, at.worst_tenth * 10 / rate]
+        table.add_row(name, f"{rate:g}/s", *(f"{share:.2f}" for share in shares))
     console.print(table)
 
 

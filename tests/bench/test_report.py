@@ -48,7 +48,7 @@ def held(found: list[aims.Aim]) -> dict[str, bool]:
 def test_everything_that_was_measured_fits_into_a_hundred_columns() -> None:
     console = Console(width=100, record=True, file=StringIO())
     tables.pace(console, PACE)
-    tables.peers(console, [Limited("Celery rate_limit", 500, even(STARTS, 500), sliding(STARTS))])
+    tables.peers(console, [KEPT], [Limited("Celery rate_limit", 500, even(STARTS, 500), sliding(STARTS))])
     tables.saturation(console, [saturated("Outdial", 60_000), saturated("dramatiq actor a contact", 3_000)])
     tables.idle(console, IDLE)
     tables.crowd(console, CROWD)

@@ -14,7 +14,8 @@ from tests.bench.site import phones
 from workers.simulator.witness import read
 
 PROVIDER = "--no-patterns --latency-ms 0 --outcomes completed=100 --answer-at-once"
-RATES = (100, 500)
+# Of which the first is one that they reach on any machine; Outdial is measured at both.
+RATES = (50, 500)
 START_SECONDS = 3.0
 
 Working = Callable[[Stage, int, list[str], int], AbstractContextManager[None]]
