@@ -24,6 +24,7 @@ PROVIDERS = {
     "callbacks": "--no-patterns --latency-ms 0 --outcomes busy=100 --ring-seconds 0.2 --callback-connections 600",
     "at once": "--no-patterns --latency-ms 0 --outcomes completed=100 --answer-at-once",
 }
+OUTCOMES = {"callbacks": "busy", "at once": "completed"}
 # Slots that are late because the machine is full shall be used, not thrown away: this measures work, not punctuality.
 TOLERANCE_MS = 100
 NEARLY_ALL = 0.85
@@ -156,19 +157,19 @@ def measure(provider: str, load: Load, settings: Mapping[str, str] | None = None
         place.settled(campaigns)
         for campaign_id in campaigns:
             place.start(campaign_id)
-        first, last = busy_stretch(lambda: _edge(place), load.seconds)
+        first, last = busy_stretch(lambda: _edge(place, OUTCOMES[provider]), load.seconds)
         return between(OURS, provider, first, last, load)
 
 
 _COUNTED = """
-    SELECT count(*) FILTER (WHERE started_at IS NOT NULL), count(*) FILTER (WHERE ended_at IS NOT NULL)
+    SELECT count(*) FILTER (WHERE started_at IS NOT NULL), count(*) FILTER (WHERE outcome = %s)
     FROM attempts WHERE outcome IS DISTINCT FROM 'void'
 """
 
 
-def _edge(place: Site) -> Edge:
+def _edge(place: Site, outcome: str) -> Edge:
     slots, at = place.slots(), time.time()
-    started, complete = place.database.execute(_COUNTED).fetchone() or (0, 0)
+    started, complete = place.database.execute(_COUNTED, (outcome,)).fetchone() or (0, 0)
     return Edge(at, started, complete, place.reading(), slots)
 
 
