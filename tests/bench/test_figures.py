@@ -7,6 +7,8 @@ from domain.pacing import SECOND
 from tests.bench import timer
 from tests.bench.figures import even, sliding, sparse, spread
 from tests.bench.plot import Line, draw
+from tests.bench.saturation import Load
+from tests.bench.site import phones
 
 TENTHS = [at * SECOND // 10 for at in range(31)]
 TOLERANCE = 10_000
@@ -71,3 +73,16 @@ def test_a_timer_tells_the_lateness_of_every_slot_and_is_never_early() -> None:
 
     assert len(late) == 49
     assert min(late) >= 0
+
+
+def test_every_series_of_numbers_is_apart_from_the_others() -> None:
+    series = [phones(number, 1000) for number in range(45)]
+
+    assert len({one for numbers in series for one in numbers}) == 45_000
+    assert all(one.startswith("+1") and len(one) == 12 for numbers in series for one in numbers)
+
+
+def test_a_load_offers_what_its_campaigns_may_start_with_their_tolerance() -> None:
+    strict, lenient = Load(campaigns=12, tolerance_ms=10), Load(campaigns=12, tolerance_ms=100)
+
+    assert (round(strict.offered), round(lenient.offered)) == (5941, 5455)
