@@ -14,7 +14,8 @@ import redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from infra.db.engine import autocommit, create_engine, migrate
+from infra.db.engine import autocommit, create_engine
+from infra.db.schema import migrate
 from infra.embedded.stores import Stores, started
 from infra.settings import Settings, load_settings
 from tests.builders import ENCRYPTION_KEY, JWT_SECRET

@@ -8,7 +8,8 @@ from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.errors import ConfigurationError
-from infra.db.engine import create_engine, migrate
+from infra.db.engine import create_engine
+from infra.db.schema import migrate
 from infra.embedded import secrets
 from infra.embedded.home import prepare
 from infra.embedded.stores import stores

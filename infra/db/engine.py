@@ -1,20 +1,14 @@
-"""The database: its engine, its migrations, and the refusal of a store that could lose what it acknowledged."""
+"""The database: its engine, and the refusal of a store that could lose what it acknowledged."""
 
-import logging
 from contextlib import suppress
-from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from domain.errors import ConfigurationError
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 LEAST_VERSION = 150_000
-MIGRATION_LOCK = 0x0D1A1
 
 # The settings a database must have before anything is dialled on it, and the values that are safe.
 SAFE: dict[str, frozenset[str]] = {
@@ -73,23 +67,6 @@ def sqlstate(error: Exception) -> str:
     return str(getattr(getattr(error, "orig", error), "sqlstate", None) or "")
 
 
-async def migrate(engine: AsyncEngine) -> None:
-    """Bring the schema to the newest version; several processes may call it at once."""
-    async with engine.connect() as connection:
-        await connection.execute(text("SET statement_timeout = 0"))
-        await connection.execute(text("SET lock_timeout = 0"))
-        await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
-        await connection.commit()
-        try:
-            await connection.run_sync(_upgrade)
-            await connection.commit()
-        finally:
-            await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
-            await connection.execute(text("RESET ALL"))
-            await connection.commit()
-            await connection.invalidate()
-
-
 async def refuse_unsafe(connection: AsyncConnection) -> None:
     """ConfigurationError when the store may lose a commit it has acknowledged, or is too old."""
     rows = await connection.execute(
@@ -106,11 +83,3 @@ async def refuse_unsafe(connection: AsyncConnection) -> None:
                 f"the database runs with {name}={settings[name]}, so a commit it has acknowledged may be lost",
                 f"set {name} to {' or '.join(sorted(safe))} and start again",
             )
-
-
-def _upgrade(connection: Connection) -> None:
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")

@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import EPOCH
 from infra.db.candidates import Due, Page, due_firsts
-from infra.db.engine import autocommit, create_engine, migrate
+from infra.db.engine import autocommit, create_engine
+from infra.db.schema import migrate
 from infra.embedded.stores import started
 from tests import builders, rows
 from tests.bench.figures import Spread, spread

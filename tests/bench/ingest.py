@@ -30,7 +30,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.cohort import SourceType
 from infra import log
 from infra.db.cohorts import create_cohort
-from infra.db.engine import create_engine, migrate
+from infra.db.engine import create_engine
+from infra.db.schema import migrate
 from infra.embedded.stores import started
 from infra.metrics import make_metrics
 from infra.settings import Settings

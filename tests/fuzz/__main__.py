@@ -5,7 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from infra.db.engine import create_engine, migrate
+from infra.db.engine import create_engine
+from infra.db.schema import migrate
 from infra.embedded.stores import started
 from infra.settings import load_settings
 from tests.builders import ENCRYPTION_KEY, JWT_SECRET

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from domain.errors import ConfigurationError
-from infra.db.engine import autocommit, create_engine, migrate, refuse_unsafe
+from infra.db.engine import autocommit, create_engine, refuse_unsafe
+from infra.db.schema import migrate
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.stores import Stores
 from tests import builders

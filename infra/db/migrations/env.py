@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that `infra.db.engine.migrate` hands over."""
+"""Alembic's entry: runs on the connection that `infra.db.schema.migrate` hands over."""
 
 from alembic import context
 
