@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import psycopg
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import EPOCH
@@ -36,13 +38,38 @@ WORK_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
+class Took:
+    """Microseconds: on the clock, and on a processor for the one PostgreSQL process that did it, where Linux tells."""
+
+    server_pid: int
+    elapsed: int
+    server: int
+
+    @classmethod
+    def so_far(cls, server_pid: int) -> Self:
+        """Since whenever; of use with a later one only."""
+        told = Path(f"/proc/{server_pid}/schedstat")
+        server = int(told.read_text().split()[0]) // 1000 if told.exists() else 0
+        return cls(server_pid, time.perf_counter_ns() // 1000, server)
+
+    def until_now(self) -> "Took":
+        now = Took.so_far(self.server_pid)
+        return Took(self.server_pid, now.elapsed - self.elapsed, now.server - self.server)
+
+
+@dataclass(frozen=True, slots=True)
 class Grown:
-    """Milliseconds for a page and a claim while so many contacts were there, in this situation."""
+    """Milliseconds for a page and a claim while so many contacts were there, in this situation.
+
+    `…_server` is the processor's time that PostgreSQL took for it, which a busy machine hardly changes.
+    """
 
     contacts: int
     situation: str
     page: Spread | None
+    page_server: Spread | None
     claim: Spread | None
+    claim_server: Spread | None
     from_the_floor: float
 
 
@@ -123,34 +150,39 @@ def _look(place: Field, size: int, situation: str) -> Grown:
 
 async def _timed(place: Field, size: int, situation: str) -> Grown:
     engine = create_engine(place.url)
-    pages: list[int] = []
-    claims: list[int] = []
+    pages: list[Took] = []
+    claims: list[Took] = []
     async with autocommit(engine).connect() as connection:
-        floor, due = await _page(connection, place.scene.campaign_id, None)
+        server = int((await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())
+        begun = Took.so_far(server)
+        due = await _page(connection, place.scene.campaign_id, None)
+        floor = begun.until_now()
         for _ in range(place.rounds):
-            claims.append(await _claim(connection, place.scene, due[:CLAIM]))
-            took, due = await _page(connection, place.scene.campaign_id, due[CLAIM - 1])
-            pages.append(took)
+            begun = Took.so_far(server)
+            await _claim(connection, place.scene, due[:CLAIM])
+            claims.append(begun.until_now())
+            begun = Took.so_far(server)
+            due = await _page(connection, place.scene.campaign_id, due[CLAIM - 1])
+            pages.append(begun.until_now())
     await engine.dispose()
-    return Grown(size, situation, spread(pages), spread(claims), round(floor / 1000, 2))
+    return Grown(size, situation, *_spreads(pages), *_spreads(claims), round(floor.elapsed / 1000, 2))
 
 
-async def _page(connection: AsyncConnection, campaign_id: int, after: Due | None) -> tuple[int, list[Due]]:
-    """Microseconds, and the contacts; from the beginning without a cursor."""
+def _spreads(found: Sequence[Took]) -> tuple[Spread | None, Spread | None]:
+    return spread([one.elapsed for one in found]), spread([one.server for one in found])
+
+
+async def _page(connection: AsyncConnection, campaign_id: int, after: Due | None) -> list[Due]:
+    """From the beginning without a cursor."""
     at, contact_id = (after.due_at, after.contact_id) if after else (EPOCH, 0)
-    began = time.perf_counter_ns()
-    due = await due_firsts(connection, [Page(campaign_id, PAGE, at, contact_id)], datetime.now(UTC))
-    return (time.perf_counter_ns() - began) // 1000, due
+    return await due_firsts(connection, [Page(campaign_id, PAGE, at, contact_id)], datetime.now(UTC))
 
 
-async def _claim(connection: AsyncConnection, scene: builders.Scene, due: Sequence[Due]) -> int:
+async def _claim(connection: AsyncConnection, scene: builders.Scene, due: Sequence[Due]) -> None:
     entries = [rows.entry(scene, one.contact_id) for one in due]
-    began = time.perf_counter_ns()
     claimed, refused = await rows.claims(connection, entries, days={})
-    took = (time.perf_counter_ns() - began) // 1000
     if len(claimed) != len(due):
         raise RuntimeError(f"{len(refused)} of {len(due)} claims were refused: {refused[0].reason}")
-    return took
 
 
 def _memory(folder: Path, scene: builders.Scene) -> dict[str, list[float]]:

@@ -40,6 +40,7 @@ def _lateness(console: Console, kept: Sequence[Kept]) -> None:
 
 
 def _spread(found: Spread | None) -> list[str]:
+    """Without the least."""
     values = (found.p50, found.p90, found.p99, found.most) if found else ()
     return [f"{value:.2f}" for value in values]
 
@@ -151,10 +152,13 @@ def _memory(one: Saturated, role: str) -> str:
 
 
 def growth(console: Console, found: Growth) -> None:
-    columns = ("contacts", "", "page of 500", "claim of 64", "page from the floor")
-    table = Table(*columns, title="Growth, in ms: least, p50, p99")
+    columns = ("contacts", "", "page of 500", "server", "claim of 64", "server", "from the floor")
+    table = Table(*columns, title="Growth in ms: least, p50 and p99; the server's CPU: p50")
     for one in found.grown:
-        table.add_row(f"{one.contacts:,}", one.situation, _brief(one.page), _brief(one.claim), f"{one.from_the_floor}")
+        page, claim = _brief(one.page), _brief(one.claim)
+        servers = _spread(one.page_server)[:1], _spread(one.claim_server)[:1]
+        cells = [page, *servers[0], claim, *servers[1], f"{one.from_the_floor:.1f}"]
+        table.add_row(f"{one.contacts:,}", one.situation, *cells)
     console.print(table)
     largest = found.grown[-1].contacts
     console.print(f"Filling took {found.fill_seconds:.0f} s. MB with {largest:,} contacts, at 500/s:")

@@ -17,7 +17,7 @@ def test_pages_and_claims_are_timed_at_the_start_and_after_half_were_claimed(dat
         (1200, "half claimed, a snapshot open"),
         (1200, "half claimed"),
     ]
-    assert all(one.page and one.claim for one in grown)
+    assert all(one.page and one.page_server and one.claim and one.claim_server for one in grown)
     assert states == {"done": 600, "dialing": 4 * 2 * growth.CLAIM, "ready": 1200 - 600 - 4 * 2 * growth.CLAIM}
 
 

@@ -30,7 +30,7 @@ SPARSE = [sparse([at * SECOND for at in range(31)], 1.0, 10_000)]
 PACE = Pace([KEPT], SPARSE, PAUSED, COST)
 IDLE = Idle(30.0, dict.fromkeys(CPU, 0.01), MEMORY)
 CROWD = Crowd(1000, 0.5, 495.0, {"grant": Step(100, 0.5, 99)}, CPU, SPREAD, 300.0)
-GROWTH = Growth([Grown(5_000_000, "half claimed, a snapshot open", SPREAD, SPREAD, 12.5)], 60.0, MEMORY)
+GROWTH = Growth([Grown(5_000_000, "half claimed, a snapshot open", SPREAD, SPREAD, SPREAD, SPREAD, 12.5)], 60.0, MEMORY)
 
 
 def edge(at: float, complete: int, cpu: float) -> Edge:
