@@ -1,0 +1,88 @@
+"""What is done for every attempt or every page finds its rows by an index, however many there are.
+
+Sequential scans are told to be the last choice, so that one is made only where a statement leaves no other.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.attempt import EPOCH
+from infra.db import archive, attempts, candidates, contacts, ledger, quota, recording
+from infra.db.campaigns import campaign
+from infra.db.contacts import Presence
+from infra.db.situation import situation
+from tests.builders import Scene, scene
+from tests.conftest import Run
+from tests.rows import claims, entry
+
+NOW = datetime.now(UTC)
+Step = Callable[[AsyncConnection, Scene], Awaitable[Any]]
+
+
+async def _recorded(db: AsyncConnection, _: Scene) -> None:
+    locked = await recording.lock(db, [1])
+    await recording.save(db, list(locked.attempts.values()), list(locked.contacts.values()))
+
+
+async def _listed(db: AsyncConnection, made: Scene) -> None:
+    seen = Presence(await campaign(db, made.organization_id, made.campaign_id), await _situation(db, made), NOW)
+    await contacts.contacts(db, seen, ledger.Filters(outcomes=["busy"]), after=0, limit=9)
+
+
+async def _situation(db: AsyncConnection, made: Scene) -> Any:
+    return await situation(db, await campaign(db, made.organization_id, made.campaign_id), 0, NOW)
+
+
+STEPS: dict[str, Step] = {
+    "a page of first attempts": lambda db, made: candidates.due_firsts(db, [_page(made)], NOW),
+    "a page of retries": lambda db, made: candidates.due_retries(db, [_page(made)], NOW),
+    "a page where each has hours of its own": lambda db, made: candidates.first_callees(db, [_page(made)], NOW),
+    "a second look": lambda db, made: candidates.ready(db, made.contact_ids),
+    "a claim": lambda db, made: claims(db, [entry(made, made.contact_ids[1])]),
+    "a record": _recorded,
+    "the outcomes a retry is decided by": lambda db, made: recording.outcomes(db, made.contact_ids),
+    "what is given back": lambda db, _: quota.give_back(db, [1]),
+    "overdue attempts": lambda db, _: attempts.overdue(db, ladder=[15, 60], most=9),
+    "a list of attempts": lambda db, made: _attempts(db, made, ledger.Filters()),
+    "a filtered list of attempts": lambda db, made: _attempts(db, made, ledger.Filters(outcomes=["busy"])),
+    "a list of contacts": _listed,
+    "a contact's history": lambda db, made: ledger.history(db, made.contact_ids[0]),
+    "a chunk for the archive": lambda db, made: archive.move_page(db, made.campaign_id),
+}
+
+
+@pytest.mark.parametrize("what", STEPS)
+def test_neither_contacts_nor_attempts_are_read_whole_for(what: str, run: Run) -> None:
+    scanned = run(lambda db: _scans(db, STEPS[what]))
+
+    assert scanned == {"contacts": 0, "attempts": 0}
+
+
+async def _scans(db: AsyncConnection, step: Step) -> dict[str, int]:
+    """How often a step reads a table from its beginning to its end."""
+    made = await scene(db)
+    await claims(db, [entry(made, made.contact_ids[0])])
+    before = await _counted(db)
+    await db.execute(text("SET LOCAL enable_seqscan = off"))
+    await step(db, made)
+    return {table: n - before[table] for table, n in (await _counted(db)).items()}
+
+
+async def _counted(db: AsyncConnection) -> dict[str, int]:
+    rows = await db.execute(
+        text("SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE relname IN ('contacts', 'attempts')")
+    )
+    return {row.relname: row.seq_scan for row in rows}
+
+
+def _page(made: Scene) -> candidates.Page:
+    return candidates.Page(made.campaign_id, 500)
+
+
+async def _attempts(db: AsyncConnection, made: Scene, filters: ledger.Filters) -> Any:
+    return await ledger.attempts(db, made.campaign_id, filters, after=(EPOCH, 0), limit=9)
