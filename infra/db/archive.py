@@ -18,7 +18,8 @@ MOVED_AT_ONCE = 2000
 
 _OVERDUE = text("""
     SELECT id FROM campaigns
-    WHERE settled_at < clock_timestamp() - CAST(:age AS interval) AND archived_at IS NULL
+    WHERE status IN ('ended', 'cancelled') AND archived_at IS NULL
+        AND settled_at < clock_timestamp() - CAST(:age AS interval)
     ORDER BY settled_at LIMIT :limit
 """)
 # From the place on, because from the floor the index holds the entries of all who were moved before.

@@ -103,9 +103,10 @@ def test_a_campaign_that_has_been_over_for_less_is_left_alone(days: int, run: Ru
     assert run(lambda db: number_of(db, "campaigns WHERE archived_at IS NULL")) == 1
 
 
-def test_a_campaign_that_is_not_settled_is_left_alone(run: Run, database_url: str) -> None:
+@pytest.mark.parametrize("columns", [{"settled_at": None}, {"status": "active"}])
+def test_a_campaign_that_is_not_over_is_left_alone(columns: dict[str, Any], run: Run, database_url: str) -> None:
     made = run(over)
-    run(lambda db: amend(db, "campaigns", made.campaign_id, settled_at=None))
+    run(lambda db: amend(db, "campaigns", made.campaign_id, **columns))
 
     archived(database_url)
 
