@@ -4,6 +4,8 @@ Everything runs on this machine, one after the other: Outdial's own installation
 and the same simulated provider. Nothing here asserts: machines are shared, so read the ratios, and run it again.
 """
 
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +35,7 @@ def main(
     contacts: Annotated[int | None, typer.Option(min=50_000, help="The most that growth goes to.")] = None,
 ) -> None:
     """Measure, and print what was measured; the whole takes about ten minutes."""
+    signal.signal(signal.SIGTERM, _stop)
     names = [name.strip() for name in only.split(",")]
     if unknown := set(names) - PARTS.keys():
         raise typer.BadParameter(f"there is no part '{min(unknown)}'; there are {', '.join(PARTS)}")
@@ -45,6 +48,11 @@ def main(
             found[name] = PARTS[name](bench)
     finally:
         _finish(bench, found, json, plot)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    """What was started is stopped, and its folders are removed."""
+    sys.exit("stopped")
 
 
 def _finish(bench: Bench, found: dict[str, Any], json: Path | None, plot: Path | None) -> None:
