@@ -8,6 +8,7 @@ campaign is only ever slowed down, so the slot theorem holds, and never to less 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from domain.pacing import SECOND
 
@@ -18,6 +19,16 @@ MOST_STRETCH = 20.0
 EASE = 0.93
 MEMORY = 0.6
 SETTLING = 2 * SECOND
+
+
+class Hold(StrEnum):
+    """Why nothing is granted for a moment, though it is due."""
+
+    QUEUE_NOT_DRAINED = "queue_not_drained"
+    UNSENT = "unsent"
+    UNUSED = "unused"
+    DATABASE_SLOW = "database_slow"
+    CLOCK_STEPPED = "clock_stepped"
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from domain.connection import Health
 from domain.recording import NEVER_PLACED
 
 T = TypeVar("T")
+OF_NOTHING = "0:0"
 
 
 class Reading(NamedTuple, Generic[T]):
@@ -173,7 +174,10 @@ async def connection_states(
     connection: AsyncConnection, ids: Iterable[int], known: str | None = None
 ) -> Reading[ConnectionState] | None:
     """Those connections, but for deleted ones; None while the mark that is known is theirs."""
-    found = await _read(connection, _CONNECTIONS, {"ids": sorted(set(ids)), "known": known})
+    wanted = sorted(set(ids))
+    if not wanted:
+        return None if known == OF_NOTHING else Reading([], OF_NOTHING)
+    found = await _read(connection, _CONNECTIONS, {"ids": wanted, "known": known})
     return found and Reading([_connection_state(*row) for row in found.rows], found.mark)
 
 

@@ -52,6 +52,13 @@ def parsed(url: str) -> URL:
     )
 
 
+def where(url: str) -> str:
+    """The host, port and database of a URL, and nothing else of it: `127.0.0.1:5432/outdial`."""
+    parts = parsed(url)
+    host = parts.host or parts.query.get("host") or "localhost"
+    return f"{host}:{parts.port or 5432}/{parts.database or ''}"
+
+
 def autocommit(engine: AsyncEngine) -> AsyncEngine:
     """The same pool, each statement its own transaction: one round trip instead of three."""
     return engine.execution_options(isolation_level="AUTOCOMMIT")

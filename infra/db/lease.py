@@ -19,7 +19,7 @@ class Lease:
 # No lease lasts longer than a minute: one that ends later was written before the clock was set back.
 _TAKE = text("""
     UPDATE scheduler_lease l
-    SET holder = :holder, term = l.term + 1,
+    SET holder = :holder, term = l.term + 1, held_back = NULL, stretch = 1,
         expires_at = clock_timestamp() + make_interval(secs => :seconds),
         free_at = clock_timestamp() + make_interval(secs => :seconds)
     FROM (SELECT id, least(free_at, clock_timestamp() + interval '60 seconds') AS free_at
@@ -32,7 +32,8 @@ _TAKE = text("""
 _RENEW = text("""
     UPDATE scheduler_lease
     SET expires_at = clock_timestamp() + make_interval(secs => :seconds),
-        free_at = clock_timestamp() + make_interval(secs => :seconds)
+        free_at = clock_timestamp() + make_interval(secs => :seconds),
+        held_back = :held_back, stretch = :stretch
     WHERE id = 1 AND holder = :holder AND term = :term AND expires_at > clock_timestamp()
     RETURNING expires_at
 """)
@@ -49,9 +50,18 @@ async def take(connection: AsyncConnection, holder: str, seconds: float) -> Leas
     return Lease(row.term, row.expires_at, row.free_at) if row else None
 
 
-async def renew(connection: AsyncConnection, holder: str, term: int, seconds: float) -> datetime | None:
-    """The new end of the lease, or None when it is lost."""
-    row = await connection.execute(_RENEW, {"holder": holder, "term": term, "seconds": seconds})
+async def renew(
+    connection: AsyncConnection,
+    holder: str,
+    term: int,
+    seconds: float,
+    *,
+    held_back: str | None = None,
+    stretch: float = 1.0,
+) -> datetime | None:
+    """The new end of the lease, or None when it is lost. What the holder holds back is told beside it."""
+    values = {"holder": holder, "term": term, "seconds": seconds, "held_back": held_back, "stretch": stretch}
+    row = await connection.execute(_RENEW, values)
     return row.scalar_one_or_none()
 
 

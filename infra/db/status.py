@@ -44,12 +44,14 @@ class Starts:
 
 @dataclass(frozen=True, slots=True)
 class LeaseState:
-    """Who holds or held the scheduler's lease."""
+    """Who holds or held the scheduler's lease; why it grants nothing at the moment, and how far apart slots lie."""
 
     holder: str
     term: int
     expires_at: datetime
     is_held: bool
+    held_back: str | None = None
+    stretch: float = 1.0
 
 
 _NOW = text("SELECT clock_timestamp()")
@@ -76,7 +78,9 @@ _STARTS = text("""
 """)
 _LAST_START = text("SELECT started_at FROM attempts_ever WHERE started_at IS NOT NULL ORDER BY id DESC LIMIT 1")
 _SECONDS_AGO = {"ten_ago": 10, "sixty_ago": 60, "slots_from": 61}
-_LEASE = text("SELECT holder, term, expires_at, expires_at > clock_timestamp() AS is_held FROM scheduler_lease")
+_LEASE = text("""
+    SELECT holder, term, expires_at, expires_at > clock_timestamp() AS is_held, held_back, stretch FROM scheduler_lease
+""")
 
 
 async def present(connection: AsyncConnection) -> datetime:

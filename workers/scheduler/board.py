@@ -22,6 +22,7 @@ from infra.db import control
 from infra.db.control import Active, ConnectionState, Reading, Voided
 from infra.settings import Settings
 from workers.control import ControlState
+from workers.dialer.dial import CONTROL_FRESHNESS
 from workers.scheduler.room import Room
 
 ROUTED_REMEMBERED = 1000
@@ -103,6 +104,10 @@ class Board:
         if entry is not None and entry.slot == slot:
             return True
         return ended < slot + self._tolerance + LATER if slot > lane.counted_at else ended < lane.counted_at
+
+    def is_current(self, now: int) -> bool:
+        """Whether what campaigns say was read so lately that dialers may still go by it."""
+        return now - self._control.read_at <= CONTROL_FRESHNESS
 
     @property
     def last_slot(self) -> int:

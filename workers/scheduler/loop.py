@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.attempt import instant, microseconds
+from domain.congestion import Hold
 from domain.pacing import SECOND
 from infra.db import control, lease
 from infra.db.engine import autocommit
@@ -38,6 +39,8 @@ PROMOTE_SECONDS = 0.25
 RECONCILE_SECONDS = 0.5
 CLOCK_SECONDS = 1.0
 HOLD = SECOND
+# How long it is told that something was held back: a lease is renewed meanwhile.
+TOLD = 3 * SECOND
 LEAST_JUDGED = 20
 CORRECTED_WITHIN = 30 * SECOND
 LONGEST_WINDOW = 10 * SECOND
@@ -80,6 +83,8 @@ class Term:
         self._queue = DialQueue(runtime.broker)
         self._reconciler = Reconciler(runtime)
         self._corrected: set[int] = set()
+        self._held_back: Hold | None = None
+        self._held_until = 0
         self._lost = asyncio.Event()
         self._steps = runtime.clock.steps
 
@@ -130,7 +135,14 @@ class Term:
 
     async def _renew(self) -> None:
         async with self._database.connect() as connection:
-            ends_at = await lease.renew(connection, self._holder, self._number, self._runtime.settings.lease_seconds)
+            ends_at = await lease.renew(
+                connection,
+                self._holder,
+                self._number,
+                self._runtime.settings.lease_seconds,
+                held_back=self._held_back if self._clock.now() < self._held_until else None,
+                stretch=self._board.congestion.stretch,
+            )
         if ends_at is None:
             logger.warning("lease.lost", term=self._number)
             self._lost.set()
@@ -166,12 +178,15 @@ class Term:
         """Grant what falls due next and send it; when it may not have left, or nobody takes it, wait a moment."""
         if not self._board.lanes:
             return
+        if not self._board.is_current(self._clock.now()):
+            self._hold(Hold.DATABASE_SLOW)
+            return
         if not await asyncio.to_thread(self._queue.is_drained):
-            self._hold("queue_not_drained")
+            self._hold(Hold.QUEUE_NOT_DRAINED)
             return
         entries = self._board.grant(self._clock.now(), not_before=self._not_before, not_after=self._ends_at)
         if entries and not await asyncio.to_thread(self._queue.send, entries):
-            self._hold("unsent")
+            self._hold(Hold.UNSENT)
         for campaign_id, slots in Counter(entry.campaign_id for entry in entries).items():
             self._metrics.slots_granted.labels(campaign_id).inc(slots)
 
@@ -181,12 +196,14 @@ class Term:
             seen = await second_look(connection, list(self._board.lanes.values()), self._clock.now(), tolerance)
         if seen.looked_at >= LEAST_JUDGED and seen.is_general:
             logger.warning("grants.unused", looked_at=seen.looked_at, unused=seen.unused)
-            self._hold("unused")
+            self._hold(Hold.UNUSED)
         self._board.congestion.look(seen.slots, self._clock.now())
         self._metrics.scheduler_stretch.set(self._board.congestion.stretch)
 
     async def _correct(self) -> None:
         """What a store that was away kept from us is found a little later: reports are handed in until it is back."""
+        if not self._board.lanes:
+            return
         now = self._clock.now()
         async with self._database.connect() as connection:
             found = await control.voided(connection, self._board.lanes, instant(now - CORRECTED_WITHIN))
@@ -195,9 +212,11 @@ class Term:
                 self._board.give_back(void)
         self._corrected = {void.attempt_id for void in found}
 
-    def _hold(self, reason: str) -> None:
-        self._metrics.scheduler_holds.labels(reason).inc()
-        self._not_before = max(self._not_before, self._clock.now() + HOLD)
+    def _hold(self, why: Hold, until: int = 0) -> None:
+        """Grant nothing for a moment, and tell so at the next renewal of the lease."""
+        self._metrics.scheduler_holds.labels(why).inc()
+        self._not_before = max(self._not_before, until or self._clock.now() + HOLD)
+        self._held_back, self._held_until = why, max(self._not_before, self._clock.now() + TOLD)
 
     async def _watch_clock(self) -> None:
         """A step of the database's clock: stop for a lease and the longest window, then start from the rows again."""
@@ -206,9 +225,9 @@ class Term:
         if self._clock.steps != self._steps:
             self._steps = self._clock.steps
             logger.warning("clock.stepped")
-            self._metrics.scheduler_holds.labels("clock_stepped").inc()
+            self._not_before = 0
             pause = round(self._runtime.settings.lease_seconds * SECOND) + LONGEST_WINDOW
-            self._not_before = self._clock.now() + pause
+            self._hold(Hold.CLOCK_STEPPED, self._clock.now() + pause)
             self._board = Board(self._runtime.settings)
 
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.errors import ConfigurationError
-from infra.db.engine import create_engine
+from infra.db.engine import create_engine, where
 from infra.embedded.stores import is_up, running
 from infra.queue.broker import SOCKET_TIMEOUT_SECONDS
 from infra.settings import Settings
@@ -42,20 +42,20 @@ def _console() -> Console:
 
 
 async def _show(settings: Settings, console: Console, *, watch: bool) -> None:
-    async with _stores(_with_running_stores(settings)) as (database, client):
+    found = _with_running_stores(settings)
+    async with _stores(found) as (database, client):
+        why = partial(why_away, settings, where(required(found.database_url, "OUTDIAL_DATABASE_URL")))
         if watch and console.is_terminal:
-            await _watch(database, client, console, partial(why_away, settings))
+            await _watch(database, client, console, why)
         else:
-            await _print(database, client, console)
+            await _print(database, client, console, why)
 
 
-async def _print(database: AsyncEngine, client: Redis, console: Console) -> None:
+async def _print(database: AsyncEngine, client: Redis, console: Console, why: Callable[[Exception], str]) -> None:
     try:
         found = await overview(database, client)
     except AWAY as error:
-        raise ConfigurationError(
-            f"PostgreSQL does not answer ({type(error).__name__})", "check that it runs and OUTDIAL_DATABASE_URL"
-        ) from None
+        raise ConfigurationError(why(error), "check that it runs and OUTDIAL_DATABASE_URL") from None
     console.print(tables(found))
 
 
@@ -71,11 +71,19 @@ async def _watch(database: AsyncEngine, client: Redis, console: Console, why: Ca
             await asyncio.sleep(EVERY_SECONDS)
 
 
-def why_away(settings: Settings, error: Exception) -> str:
+def why_away(settings: Settings, place: str, error: Exception) -> str:
     """A database of the home's own goes with its `outdial up`."""
     if settings.database_url is None and not is_up(settings.home):
         return f"no `outdial up` runs on {settings.home.resolve()}"
-    return f"PostgreSQL does not answer ({type(error).__name__})"
+    return f"PostgreSQL at {place} does not answer ({_cause(error)})"
+
+
+def _cause(error: Exception) -> str:
+    """What the driver said, which knows more than the layer above it."""
+    while isinstance(inner := getattr(error, "orig", None) or error.__cause__, Exception):
+        error = inner
+    words = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _with_running_stores(settings: Settings) -> Settings:

@@ -1,14 +1,17 @@
 """An overview as tables for a terminal, or for plain text; times are UTC."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from domain.campaign import Status
+from domain.congestion import Hold
 from domain.connection import HEALTHY, Health
-from domain.waiting import Wait, WaitingFor
+from domain.waiting import WaitingFor
 from infra.db.status import MOST_LATER, LeaseState
 from infra.queue.depth import Depth
 from workers.status.overview import CampaignLine, ConnectionLine, Overview
@@ -21,7 +24,16 @@ IN_WORDS: dict[str, str] = {
     WaitingFor.CONTACTS: "no contacts yet",
     WaitingFor.ALL_FINAL: "all contacts final",
 }
+HELD_BACK: dict[str, str] = {
+    Hold.QUEUE_NOT_DRAINED: "no dialer takes what waits in the queue, or Redis is away",
+    Hold.UNSENT: "Redis did not take what was granted",
+    Hold.UNUSED: "dialers let most slots go by unused",
+    Hold.DATABASE_SLOW: "PostgreSQL is slow, and what campaigns say was not read for a second",
+    Hold.CLOCK_STEPPED: "the clock of PostgreSQL's host was set",
+}
 LONGEST_NAME = 30
+# Narrower, a table has no room for what a campaign waits for, which is told below it.
+WIDE = 110
 A_WHILE = 120.0
 
 
@@ -29,7 +41,7 @@ def tables(seen: Overview) -> RenderableType:
     return Group(
         _head(seen),
         "",
-        _campaigns(seen) if seen.campaigns else Text("no campaign is active, paused or scheduled"),
+        _Campaigns(seen.campaigns, seen.now) if seen.campaigns else Text("no campaign is active, paused or scheduled"),
         "",
         _connections(seen) if seen.connections else Text("no connection is in use"),
         "",
@@ -42,12 +54,20 @@ def away(why: str) -> RenderableType:
 
 
 def _head(seen: Overview) -> RenderableType:
-    """When it was, whether a scheduler works, and when the last attempt started."""
+    """When it was, whether a scheduler works and what it holds back, and when the last attempt started."""
     return Group(
         f"{seen.now:%Y-%m-%d %H:%M:%S} UTC",
         _lease(seen.lease, seen.now),
+        *_held_back(seen.lease),
         f"last attempt {_ago(seen.now - seen.last_start)}" if seen.last_start else "no attempt yet",
     )
+
+
+def _held_back(lease: LeaseState) -> Iterator[Text]:
+    if lease.is_held and lease.held_back:
+        yield Text(f"granting held back: {HELD_BACK.get(lease.held_back, lease.held_back)}", "bold yellow")
+    if lease.is_held and lease.stretch > 1:
+        yield Text(f"granting slowed to 1/{lease.stretch:.1f}: dialers or PostgreSQL do not keep up", "bold yellow")
 
 
 def _lease(lease: LeaseState, now: datetime) -> Text:
@@ -58,17 +78,34 @@ def _lease(lease: LeaseState, now: datetime) -> Text:
     return Text(f"no scheduler holds the lease: {who}", "bold red")
 
 
-def _campaigns(seen: Overview) -> Table:
-    """The achieved rates stand beside their target, the status with what the campaign waits for at the end."""
-    figures = ["target", "10 s", "60 s", "ready", "later", "dialing", "done"]
-    table = _table("Campaigns", ["id", "name"], figures)
-    table.add_column("status", min_width=9)
-    for one in seen.campaigns:
-        table.add_row(*_campaign(one, seen.now))
-    return table
+@dataclass(frozen=True, slots=True)
+class _Campaigns:
+    """The achieved rates stand beside their target, the status at the end, with what the campaign waits for."""
+
+    lines: Sequence[CampaignLine]
+    now: datetime
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        is_wide = options.max_width >= WIDE
+        yield self._table(is_wide=is_wide)
+        if not is_wide:
+            yield from self._waits()
+
+    def _table(self, *, is_wide: bool) -> Table:
+        figures = ["target", "10 s", "60 s", "ready", "later", "dialing", "done"]
+        table = _table("Campaigns", ["id", "name"], figures)
+        table.add_column("status", min_width=9)
+        for one in self.lines:
+            table.add_row(*_campaign(one), _status(one, self.now) if is_wide else _styled(one))
+        return table
+
+    def _waits(self) -> Iterator[Text]:
+        for one in self.lines:
+            if shown := _waits_for(one, self.now):
+                yield Text(f"{one.backlog.campaign.id} {shown}")
 
 
-def _campaign(one: CampaignLine, now: datetime) -> list[Text | str]:
+def _campaign(one: CampaignLine) -> list[Text | str]:
     campaign, counts = one.backlog.campaign, one.backlog.counts
     is_cut = one.backlog.due_later >= MOST_LATER
     return [
@@ -81,7 +118,6 @@ def _campaign(one: CampaignLine, now: datetime) -> list[Text | str]:
         f"{'≥' if is_cut else ''}{one.backlog.due_later:,}",
         f"{one.backlog.dialing:,}",
         f"{counts.final_contacts / counts.total_contacts:.1%}" if counts.total_contacts else "",
-        _status(campaign.status, one.wait, now),
     ]
 
 
@@ -136,12 +172,23 @@ def _health(health: Health, now: datetime) -> Text:
     return Text(f"probing ({health.reason})" if health.strikes else "well", "yellow" if health.strikes else "green")
 
 
-def _status(status: Status, wait: Wait | None, now: datetime) -> Text:
-    shown = Text(status, STYLES[status])
-    if wait is None or wait.what == status:
-        return shown
+def _status(one: CampaignLine, now: datetime) -> Text:
+    why = _waits_for(one, now)
+    return _styled(one).append(f": {why}" if why else "", "")
+
+
+def _styled(one: CampaignLine) -> Text:
+    status = one.backlog.campaign.status
+    return Text(status, STYLES[status])
+
+
+def _waits_for(one: CampaignLine, now: datetime) -> str:
+    """Nothing where the status says it all."""
+    wait = one.wait
+    if wait is None or wait.what == one.backlog.campaign.status:
+        return ""
     why = IN_WORDS.get(wait.what, wait.what.replace("_", " "))
-    return shown.append(f": {why} until {_at(wait.until, now)}" if wait.until else f": {why}", "")
+    return f"{why} until {_at(wait.until, now)}" if wait.until else why
 
 
 def _at(at: datetime, now: datetime) -> str:

@@ -419,6 +419,15 @@ def test_no_slot_outlives_the_lease_or_comes_before_its_time(run: Run, settings:
     assert start + 125_000 < granted[-1].slot + TAU <= start + 140_000
 
 
+def test_what_was_not_read_for_a_second_is_not_gone_by(run: Run, settings: Settings) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[bool, bool]:
+        await scene(db)
+        board = await _board(db, settings, start := now())
+        return board.is_current(start + SECOND), board.is_current(start + SECOND + 1)
+
+    assert run(scenario) == (True, False)
+
+
 def test_the_last_slot_is_that_of_any_lane_even_of_one_that_is_gone(run: Run, settings: Settings) -> None:
     async def scenario(db: AsyncConnection) -> tuple[int, int]:
         made = await scene(db)

@@ -11,7 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Entry, instant, microseconds
+from domain.congestion import Hold
 from infra.db import lease
+from infra.db import status as standing
+from infra.db.status import LeaseState
 from infra.settings import Settings
 from tests import builders
 from tests.builders import Scene, scene
@@ -20,6 +23,7 @@ from tests.rows import claims, entry, now
 from tests.workers.runtimes import with_runtime
 from workers.runtime import Runtime
 from workers.scheduler import loop
+from workers.scheduler.board import Board
 
 TAU = 10_000
 
@@ -129,6 +133,32 @@ def test_while_nobody_takes_the_work_no_slot_is_burned(run: Run, settings: Setti
     with_runtime(settings, lambda runtime: _work_for(runtime, seconds=0.5))
 
     assert sent.of(made) == []
+
+
+@pytest.mark.parametrize("why", [Hold.QUEUE_NOT_DRAINED, Hold.DATABASE_SLOW])
+def test_why_nothing_is_granted_is_told_beside_the_lease(
+    why: Hold, run: Run, settings: Settings, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(scene)
+    sent.is_open = why is not Hold.QUEUE_NOT_DRAINED
+    monkeypatch.setattr(Board, "is_current", lambda _board, _now: why is not Hold.DATABASE_SLOW)
+
+    async def held_back(runtime: Runtime) -> None:
+        working = asyncio.create_task(_work_for(runtime, seconds=30))
+        async with asyncio.timeout(20):
+            while (await _lease(runtime)).held_back != why:  # noqa: ASYNC110 - a row tells nobody
+                await asyncio.sleep(0.05)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+    with_runtime(replace_lease(settings, 1), held_back)
+
+    assert sent.of(made) == []
+
+
+async def _lease(runtime: Runtime) -> LeaseState:
+    async with runtime.database.connect() as connection:
+        return await standing.lease(connection)
 
 
 def replace_lease(settings: Settings, seconds: float) -> Settings:

@@ -2,17 +2,21 @@
 
 import asyncio
 import io
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
+from asyncpg import ConnectionDoesNotExistError
 from pydantic import SecretStr
 from redis import Redis
 from rich.console import Console
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.congestion import Hold
 from domain.connection import HEALTHY, Health
 from domain.errors import ConfigurationError
 from domain.open_hours import DAYS
@@ -28,7 +32,7 @@ from tests.conftest import Run
 from tests.rows import amend, claimed
 from workers.status.overview import ConnectionLine, Overview, overview
 from workers.status.show import status, why_away
-from workers.status.tables import tables
+from workers.status.tables import HELD_BACK, tables
 
 
 def test_a_campaign_at_work_is_shown_with_its_pace_and_its_contacts(run: Run, settings: Settings) -> None:
@@ -202,11 +206,33 @@ def test_without_a_terminal_it_prints_once_and_plainly(
     assert "\x1b" not in printed
 
 
-def test_a_database_that_does_not_answer_is_told(settings: Settings) -> None:
-    away = settings.model_copy(update={"database_url": SecretStr("postgresql://outdial@/outdial?host=/nowhere")})
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://outdial:secret@/outdial?host=/nowhere", "/nowhere:5432/outdial"),
+        ("postgresql://outdial:secret@127.0.0.1:1/outdial", "127.0.0.1:1/outdial"),
+    ],
+)
+def test_a_database_that_does_not_answer_is_told_with_where_it_was_looked_for(
+    url: str, place: str, settings: Settings
+) -> None:
+    away = settings.model_copy(update={"database_url": SecretStr(url)})
 
-    with pytest.raises(ConfigurationError, match="PostgreSQL does not answer"):
+    with pytest.raises(ConfigurationError) as told:
         status(away, watch=False)
+
+    assert re.search(
+        rf"PostgreSQL at {place} does not answer \(\w*Error: .*(Connect call failed|No such file)", str(told.value)
+    )
+    assert "secret" not in str(told.value)
+
+
+def test_what_the_driver_says_is_told_and_not_the_layer_above_it() -> None:
+    error = DBAPIError.instance("SELECT 1", {}, ConnectionDoesNotExistError("connection was closed"), Exception)
+
+    told = why_away(load_settings(database_url="postgresql://h/d"), "h:5432/d", error)
+
+    assert told == "PostgreSQL at h:5432/d does not answer (ConnectionDoesNotExistError: connection was closed)"
 
 
 def test_a_home_where_nothing_runs_is_told_and_left_as_it_was(tmp_path: Path) -> None:
@@ -221,15 +247,54 @@ def test_while_watching_an_up_that_was_killed_is_told(tmp_path: Path) -> None:
     (tmp_path / UP_LOCK).touch()
 
     with held(tmp_path / UP_LOCK):
-        while_up = why_away(settings, FileNotFoundError())
-    killed = why_away(settings, FileNotFoundError())
+        while_up = why_away(settings, "here", FileNotFoundError())
+    killed = why_away(settings, "here", FileNotFoundError())
 
-    assert while_up == "PostgreSQL does not answer (FileNotFoundError)"
+    assert while_up == "PostgreSQL at here does not answer (FileNotFoundError)"
     assert killed == f"no `outdial up` runs on {tmp_path}"
 
 
-def test_while_watching_a_database_by_url_is_told_as_such(settings: Settings) -> None:
-    assert why_away(settings, ConnectionRefusedError()) == "PostgreSQL does not answer (ConnectionRefusedError)"
+@pytest.mark.parametrize("why", Hold)
+def test_what_the_scheduler_holds_back_is_told_with_its_reason(why: Hold, run: Run, settings: Settings) -> None:
+    async def prepare(db: AsyncConnection) -> None:
+        held = await lease.take(db, "here:1", 5)
+        assert held is not None
+        await lease.renew(db, "here:1", held.term, 5, held_back=why, stretch=3.2)
+
+    run(prepare)
+    seen = shown(settings)
+
+    assert f"granting held back: {HELD_BACK[why]}" in seen
+    assert "granting slowed to 1/3.2: dialers or PostgreSQL do not keep up" in seen
+
+
+def test_a_scheduler_that_is_gone_holds_nothing_back(run: Run, settings: Settings) -> None:
+    async def prepare(db: AsyncConnection) -> None:
+        held = await lease.take(db, "here:1", 5)
+        assert held is not None
+        await lease.renew(db, "here:1", held.term, 5, held_back=Hold.UNUSED, stretch=3.2)
+        await lease.resign(db, "here:1", held.term, datetime.now(UTC))
+
+    run(prepare)
+
+    assert "granting" not in shown(settings)
+
+
+def test_on_a_narrow_terminal_what_campaigns_wait_for_stands_below_them(run: Run, settings: Settings) -> None:
+    async def prepare(db: AsyncConnection) -> None:
+        made = await scene(db, status="paused")
+        later = datetime(2100, 1, 1, tzinfo=UTC)
+        body = {"name": "A campaign with a long name"}
+        await builders.campaign(
+            db, made.organization_id, [made.connection_id], body=body, status="scheduled", start_at=later
+        )
+
+    run(prepare)
+    seen = rendered(looked(settings), width=80)
+
+    assert "2 not begun until 2100-01-01 00:00" in seen.splitlines()
+    assert line(seen, "2")[-1] == "scheduled"
+    assert max(map(len, seen.splitlines())) <= 80
 
 
 def closed_now() -> dict[str, object]:
@@ -256,9 +321,9 @@ def looked(settings: Settings) -> Overview:
     return asyncio.run(look())
 
 
-def rendered(seen: Overview) -> str:
+def rendered(seen: Overview, width: int = 200) -> str:
     plain = io.StringIO()
-    Console(file=plain, width=200).print(tables(seen))
+    Console(file=plain, width=width).print(tables(seen))
     return plain.getvalue()
 
 
