@@ -13,8 +13,9 @@ they open: nobody who is closed costs a slot, or stands before those who are ope
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import accumulate
 from operator import attrgetter
 from time import monotonic
 from typing import TypeVar
@@ -31,6 +32,10 @@ from infra.db.candidates import Callee, Due, Page, Returned
 LEAST_PAGE = 64
 MOST_PAGE = 1000
 LEAST_WAITING = 16
+# Over all campaigns, of retries and of first attempts each: what is kept in memory when there are very many.
+MOST_AT_HAND = 100_000
+# In one statement, of which the rows are taken in at one go: grants must not wait for that.
+MOST_ROWS = 5_000
 POLL_SECONDS = 0.2
 # Of retries and of first attempts each; a thousand idle campaigns are polled once a second.
 MOST_POLLS_A_SECOND = 1000
@@ -78,29 +83,39 @@ class Cursor:
 
 @dataclass(slots=True)
 class Intake:
-    """One of a lane's two queues, and how far it has been read. It is to be read on when fewer than `low` are left."""
+    """One of a lane's two queues, and how far it has been read: a page of `size` when fewer than `low` are left."""
 
     lane: Lane
     queue: deque[Candidate]
+    most: int
     cursor: Cursor = field(default_factory=Cursor)
+    size: int = field(init=False)
     low: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.low = max(LEAST_WAITING, 500_000 // self.lane.pace.spacing)
+        spacing = self.lane.pace.spacing
+        self.size = max(LEAST_PAGE, min(self.most, 2_000_000 // spacing))
+        self.low = max(LEAST_WAITING, min(self.size // 3, 500_000 // spacing))
 
     def is_hungry(self, at: float, poll: float) -> bool:
         """A queue that ran dry is polled; one with more behind it is read on at once."""
         return len(self.queue) < self.low and (not self.cursor.is_short or at - self.cursor.read_at >= poll)
 
     def next_page(self) -> Page:
-        return self.cursor.next_page(self.lane.campaign_id, _read_size(self.lane), instant(self.lane.due_from))
+        return self.cursor.next_page(self.lane.campaign_id, self.read_size, instant(self.lane.due_from))
+
+    @property
+    def read_size(self) -> int:
+        """Who is open may stand behind many who are not."""
+        return self.size if self.lane.callees is None else MOST_PAGE
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A lane's two intakes; it belongs to one epoch."""
+    """A lane's two intakes; it belongs to one epoch. None of its pages has more than `most`, but for the least one."""
 
     lane: Lane
+    most: int
     retries: Intake
     firsts: Intake
 
@@ -116,7 +131,8 @@ class Refill:
 
     async def refill(self, connection: AsyncConnection, lanes: Sequence[Lane], now: int) -> None:
         """Read a page for every queue that runs low."""
-        self._feeds = {lane.campaign_id: self._feed(lane) for lane in lanes}
+        most = min(MOST_PAGE, MOST_AT_HAND // max(1, len(lanes)))
+        self._feeds = {lane.campaign_id: self._feed(lane, most) for lane in lanes}
         hungry = self._hungry(_retries)
         await self._supply(connection, candidates.due_retries, hungry, now)
         await self._supply_open(connection, candidates.retry_callees, hungry, now)
@@ -124,27 +140,31 @@ class Refill:
         await self._supply(connection, candidates.due_firsts, hungry, now)
         await self._supply_open(connection, candidates.first_callees, hungry, now)
 
-    def _feed(self, lane: Lane) -> Feed:
+    def _feed(self, lane: Lane, most: int) -> Feed:
         known = self._feeds.get(lane.campaign_id)
-        if known is not None and known.lane is lane:
+        if known is None or known.lane is not lane:
+            return Feed(lane, most, Intake(lane, lane.retries, most), Intake(lane, lane.firsts, most))
+        if known.most == most:
             return known
-        return Feed(lane, Intake(lane, lane.retries), Intake(lane, lane.firsts))
+        return Feed(lane, most, replace(known.retries, most=most), replace(known.firsts, most=most))
 
     def _hungry(self, intake_of: Callable[[Feed], Intake]) -> list[Intake]:
         """A closed window, a full concurrency cap or enough contacts at hand need no page."""
         at, poll = monotonic(), max(POLL_SECONDS, len(self._feeds) / MOST_POLLS_A_SECOND)
-        return [
-            intake
-            for feed in self._feeds.values()
-            if feed.lane.open_until > 0 and feed.lane.places != 0
-            if (intake := intake_of(feed)).is_hungry(at, poll)
-        ]
+        return _at_once(
+            [
+                intake
+                for feed in self._feeds.values()
+                if feed.lane.open_until > 0 and feed.lane.places != 0
+                if (intake := intake_of(feed)).is_hungry(at, poll)
+            ]
+        )
 
     async def _supply(self, connection: AsyncConnection, read: Read[Due], hungry: Sequence[Intake], now: int) -> None:
         """Queue the due contacts of lanes whose hours are the same for all."""
         at_once = [intake for intake in hungry if intake.lane.callees is None]
         for intake, page in await _pages(connection, read, at_once, now):
-            intake.cursor.moved_to(page, _page_size(intake.lane), instant(now))
+            intake.cursor.moved_to(page, intake.size, instant(now))
             intake.queue.extend(Candidate(due.contact_id, due.attempts + 1) for due in _new(page, intake.lane))
 
     async def _supply_open(
@@ -161,10 +181,10 @@ class Refill:
         self, connection: AsyncConnection, intake: Intake, page: Sequence[Callee], judged: Openings, now: int
     ) -> None:
         """The page ends where enough are open; the rest is read again when they have been used."""
-        lane, enough = intake.lane, _page_size(intake.lane)
+        lane, enough = intake.lane, intake.size
         is_open = [place for place, due in enumerate(page) if judged[due.contact_id].is_open]
         ends = is_open[enough - 1] + 1 if len(is_open) >= enough else len(page)
-        intake.cursor.moved_to(page[:ends], ends if ends < len(page) else _read_size(lane), instant(now))
+        intake.cursor.moved_to(page[:ends], ends if ends < len(page) else intake.read_size, instant(now))
         new = _new(page, lane)
         waiting = {due.contact_id: judged[due.contact_id].until for due in new if not judged[due.contact_id].is_open}
         intake.queue.extend(
@@ -174,6 +194,15 @@ class Refill:
         )
         if waiting:
             await candidates.put_off(connection, lane.campaign_id, lane.epoch, waiting, instant(now))
+
+
+def _at_once(hungry: list[Intake]) -> list[Intake]:
+    """As many as one statement may read for: those first that were read longest ago."""
+    if sum(intake.read_size for intake in hungry) <= MOST_ROWS:
+        return hungry
+    waiting = sorted(hungry, key=lambda intake: intake.cursor.read_at)
+    rows = accumulate(intake.read_size for intake in waiting)
+    return [intake for intake, so_far in zip(waiting, rows, strict=True) if so_far <= MOST_ROWS]
 
 
 async def _pages(
@@ -192,15 +221,6 @@ def _judged(schedule: AllowedSchedule, page: Sequence[Callee], at: datetime) -> 
         due.contact_id: opening(schedule, zones_of(due.phone, due.timezone, schedule.timezone), at, NEXT_MOMENTS)
         for due in page
     }
-
-
-def _page_size(lane: Lane) -> int:
-    return max(LEAST_PAGE, min(MOST_PAGE, 2_000_000 // lane.pace.spacing))
-
-
-def _read_size(lane: Lane) -> int:
-    """Who is open may stand behind many who are not."""
-    return _page_size(lane) if lane.callees is None else MOST_PAGE
 
 
 def _new(page: Sequence[T], lane: Lane) -> list[T]:

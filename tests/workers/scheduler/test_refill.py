@@ -1,5 +1,6 @@
 """Supplying lanes with due contacts, and looking again at grants that should have been used."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -88,6 +89,37 @@ def test_a_lane_is_supplied_page_by_page_as_it_runs_low(run: Run) -> None:
 
     assert taken == list(ids)
     assert max(sizes) <= LEAST_PAGE + 16
+
+
+def test_of_very_many_campaigns_few_contacts_each_are_kept_at_hand(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[int, int]:
+        made = await scene(db, contacts=500)
+        alone, among_many = _fast(made), _fast(made)
+        await Refill().refill(db, [alone], now() + SECOND)
+        await Refill().refill(db, [among_many, *(replace(alone, campaign_id=0 - one) for one in range(999))], now())
+        return len(alone.firsts), len(among_many.firsts)
+
+    assert run(scenario) == (500, 100)
+
+
+def test_campaigns_are_supplied_in_turn_where_one_statement_would_read_too_much(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refill, "MOST_ROWS", 2 * LEAST_PAGE)
+
+    async def scenario(db: AsyncConnection) -> list[list[int]]:
+        made = await scene(db, contacts=1)
+        lanes, supply, seen = [_lane(made)], Refill(), list[list[int]]()
+        for number in range(1, 5):
+            other = await builders.campaign(db, made.organization_id, [made.connection_id])
+            await builders.insert_contacts(db, await builders.cohort(db, other), [builders.phone(number)])
+            lanes.append(_lane(replace(made, campaign_id=other)))
+        for _ in range(3):
+            await supply.refill(db, lanes, now() + SECOND)
+            seen.append([len(lane.firsts) for lane in lanes])
+        return seen
+
+    assert run(scenario) == [[1, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
 
 
 @pytest.mark.parametrize(
@@ -346,6 +378,10 @@ def _lane(made: Scene) -> Lane:
     at = pace(10, TAU)
     routes, callers = Rota({made.connection_id: 1}), {made.connection_id: Turns(2)}
     return Lane(made.campaign_id, 1, 1, at, routes, callers, next_free=0, open_until=2**62)
+
+
+def _fast(made: Scene) -> Lane:
+    return replace(_lane(made), pace=pace(500, TAU), firsts=deque(), retries=deque())
 
 
 def _take(lane: Lane) -> int:
