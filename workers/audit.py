@@ -6,7 +6,7 @@ cannot be judged says why, which is no violation.
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice, pairwise
@@ -17,6 +17,7 @@ from typing import Any
 import typer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.attempt import MICROSECOND
 from domain.audit.books import cohort_breaches, counter_breach
 from domain.audit.caps import CapJudge
 from domain.audit.dials import RepeatJudge, intent_breach
@@ -28,7 +29,7 @@ from domain.audit.revisions import History, Revision
 from domain.audit.split import split_breaches
 from domain.audit.window import callee_breach, window_breach
 from domain.callee_hours import caps_of, held_to
-from domain.connection import SERVER_ERRORS_TO_COOL
+from domain.connection import LONGEST_COOL_DOWN, SERVER_ERRORS_TO_COOL
 from domain.errors import ConfigurationError
 from domain.pacing import pace
 from infra.db import audit as ledger
@@ -38,6 +39,7 @@ from workers.simulator.witness import Accepted, read, size
 
 LINES_AT_ONCE = 5000
 CORRECTED_WITHIN = 5 * SECOND
+MINUTE = 60 * SECOND
 
 Findings = tuple[Finding, ...]
 
@@ -211,9 +213,10 @@ async def split(case: Case) -> Findings:
     """The split of each epoch in which no connection can have cooled down."""
     tally, left_out = Tally("I9", "split", "attempts"), 0
     trunks = await ledger.trunks(case.connection)
+    troubles = await ledger.troubles(case.connection, server_errors=SERVER_ERRORS_TO_COOL)
     for epoch in await ledger.split(case.connection, server_errors=SERVER_ERRORS_TO_COOL):
         revision = case.revision(epoch.campaign_id, epoch.epoch)
-        if revision is None or any(use.troubled for use in epoch.uses):
+        if revision is None or any(use.troubled for use in epoch.uses) or _cooled(epoch, revision, troubles):
             left_out += sum(use.attempts for use in epoch.uses)
             continue
         numbers = {key: one.numbers for key, one in trunks.items() if one.unchanged_since <= epoch.first}
@@ -221,6 +224,16 @@ async def split(case: Case) -> Findings:
         for breach in split_breaches(revision.spec, epoch.uses, numbers, await _unused(case, epoch, revision)):
             tally.blame(f"campaign {epoch.campaign_id} epoch {epoch.epoch}: {breach}")
     return (tally.finding(f", {left_out:,} beside connections in trouble left out" if left_out else ""),)
+
+
+def _cooled(epoch: ledger.EpochUse, revision: Revision, troubles: Mapping[int, Sequence[int]]) -> bool:
+    """Whether a connection of the campaign may have been left out because another campaign met trouble there."""
+    since = (epoch.first - LONGEST_COOL_DOWN // MICROSECOND) // MINUTE
+    return any(
+        minute in range(since, epoch.last // MINUTE + 1)
+        for config in revision.spec.app_config.connection_configs
+        for minute in troubles.get(config.connection_id, ())
+    )
 
 
 async def _unused(case: Case, epoch: ledger.EpochUse, revision: Revision) -> dict[int | None, int]:

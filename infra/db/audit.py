@@ -290,6 +290,24 @@ async def split(connection: AsyncConnection, *, server_errors: int) -> list[Epoc
     return list(epochs.values())
 
 
+# By minutes, so that one pass over the ledger is enough for all epochs.
+_TROUBLES = text("""
+    SELECT connection_id, CAST(floor(extract(epoch FROM slot_at) / 60) AS bigint) AS minute FROM attempts_ever
+    WHERE outcome = 'void' AND reason <> ALL(CAST(:calm AS text[]))
+        OR outcome = 'provider_error' AND reason = 'server_error'
+    GROUP BY 1, 2 HAVING count(*) FILTER (WHERE outcome = 'void') > 0 OR count(*) >= :server_errors
+    ORDER BY 1, 2
+""")
+
+
+async def troubles(connection: AsyncConnection, *, server_errors: int) -> dict[int, list[int]]:
+    """By connection, in which minutes since 1970 something went wrong that may have made it cool down."""
+    found: dict[int, list[int]] = {}
+    for row in await connection.execute(_TROUBLES, {"calm": CALM_REASONS, "server_errors": server_errors}):
+        found.setdefault(row.connection_id, []).append(row.minute)
+    return found
+
+
 _LATEST_SLOTS = text("""
     SELECT CAST(extract(epoch FROM slot_at) * 1000000 AS bigint), outcome IS NOT DISTINCT FROM 'void', connection_id
     FROM attempts_ever WHERE campaign_id = :campaign_id AND epoch = :epoch

@@ -443,6 +443,27 @@ def test_a_split_beside_a_connection_in_trouble_is_left_out(run: Run, database_u
     assert "left out" in finding.note
 
 
+@pytest.mark.parametrize(("ago", "broken"), [(5, []), (200, ["I9"])])
+def test_a_split_beside_a_connection_that_another_campaign_met_trouble_on_is_left_out(
+    ago: float, broken: list[str], run: Run, database_url: str
+) -> None:
+    """A cool-down of the first connection sent all to the second."""
+
+    async def plant(db: AsyncConnection) -> None:
+        organization_id = await builders.organization(db, "Other")
+        second_connection = await builders.connection(db, organization_id, phone_numbers=builders.CALLERS[:1])
+        scene = await clean(db, contacts=12, attempts_per_second=100)
+        routes = [{"connection_id": one, "weight": 1} for one in (scene.connection_id, second_connection)]
+        await put(db, scene, Tried(contact=8, slot=second(-ago), outcome="void", reason="connection_closed"))
+        await revise(db, scene, 2, second(-2), connection_configs=routes)
+        tries = [Tried(contact=n, slot=second(n * 0.01011), epoch=2, connection=second_connection) for n in range(8)]
+        await put(db, scene, *tries)
+
+    run(plant)
+
+    assert violated(database_url) == broken
+
+
 def test_messages_beyond_the_day_s_quota_break_i10(run: Run, database_url: str) -> None:
     spoiled = """WITH o AS (UPDATE quota_changes SET daily_sms_quota = 1, timezone = 'Asia/Tokyo')
         UPDATE campaigns SET channel = 'sms'"""
