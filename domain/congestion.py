@@ -1,24 +1,24 @@
-"""What is granted while slots go by unused: congestion control, as network transports have it.
+"""What is granted while dialers do not keep up: congestion control, as network transports have it.
 
 When dialers or the database cannot keep up, slots pass, and one that was claimed too late costs as much as one that was
-used: granting every campaign's whole rate would get next to nothing done. So when more than a quarter of every
-campaign's slots went by, all of them lie further apart until they are used; then the scheduler feels its way back. A
-campaign is only ever slowed down, so the slot theorem holds, and never to less than a slot a second.
+used: granting every campaign's whole rate would get next to nothing done. A dialer that is behind takes no further
+message, so the queue tells within a tick or two. While a message waits there that should have been taken, nothing is
+granted; if that lasts, slots lie as much further apart as more is asked than is taken; then the scheduler feels its way
+back. Campaigns are only ever slowed down, so the slot theorem holds, and never to less than a slot a second.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from domain.pacing import SECOND
 
-LEAST_JUDGED = 10
-CONGESTED = 1 / 4
-MOST_AT_ONCE = 3.0
-MOST_STRETCH = 20.0
-EASE = 0.93
-MEMORY = 0.6
-SETTLING = 2 * SECOND
+# A message that still waits so shortly before its first slot will be claimed late.
+IN_TIME = 25_000
+PATIENCE = 2
+EASE = 0.98
+MOST_STRETCH = 50.0
+MEASURED_TICKS = 10
 
 
 class Hold(StrEnum):
@@ -31,58 +31,37 @@ class Hold(StrEnum):
     CLOCK_STEPPED = "clock_stepped"
 
 
-@dataclass(slots=True)
-class Uses:
-    """A campaign's slots that are over, the older the less they count."""
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Entries `sent` so far, those of them that wait to be taken, and the first slot of whichever waits longest."""
 
-    used: float = 0.0
-    unused: float = 0.0
-
-    @property
-    def judged(self) -> float:
-        return self.used + self.unused
-
-    @property
-    def is_congested(self) -> bool:
-        return self.unused > CONGESTED * self.judged
-
-    def take_in(self, is_used: Iterable[bool]) -> None:
-        fresh = list(is_used)
-        self.used = MEMORY * self.used + sum(fresh)
-        self.unused = MEMORY * self.unused + len(fresh) - sum(fresh)
+    sent: int
+    waiting: int
+    oldest: int | None
 
 
 @dataclass(slots=True)
 class Congestion:
-    """Slots lie `stretch` times as far apart as their campaigns' paces say; those before `since` are not judged."""
+    """Slots lie `stretch` times as far apart as their campaigns' paces say. `behind` counts the ticks in a row at which
+    something waited too long; `taken` has how many entries had been taken at the last ticks.
+    """
 
     stretch: float = 1.0
-    since: int = 0
-    uses: dict[int, Uses] = field(default_factory=dict)
+    behind: int = 0
+    taken: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MEASURED_TICKS))
 
-    def look(self, seen: Mapping[int, Iterable[tuple[int, bool]]], now: int) -> None:
-        """Take in each campaign's slots that are over, with whether they were used; called several times a second.
+    def admits(self, backlog: Backlog, asked: float, now: int) -> bool:
+        """Whether to grant at this tick; `asked` are the slots a second that campaigns with work ask for."""
+        self.taken.append((now, backlog.sent - backlog.waiting))
+        if backlog.oldest is None or backlog.oldest >= now + IN_TIME:
+            self.behind, self.stretch = 0, max(1.0, EASE * self.stretch)
+            return True
+        self.behind += 1
+        if self.behind >= PATIENCE and (rate := self._taken_a_second()):
+            self.stretch = min(MOST_STRETCH, max(self.stretch, asked / rate))
+        return False
 
-        What is seen belongs to slots of a second ago, so a verdict waits until the last change can be seen.
-        """
-        self.uses = {campaign_id: self.uses.get(campaign_id, Uses()) for campaign_id in seen}
-        for campaign_id, slots in seen.items():
-            self.uses[campaign_id].take_in(is_used for slot, is_used in slots if slot >= self.since)
-        if now < self.since + SETTLING:
-            return
-        if congested := self._congested():
-            self._slow_down(congested, now)
-        else:
-            self.stretch = max(1.0, EASE * self.stretch)
-
-    def _congested(self) -> list[Uses]:
-        """All campaigns of which enough is known, if each is congested: the trouble of one is its own."""
-        judged = [one for one in self.uses.values() if one.judged >= LEAST_JUDGED]
-        return judged if all(one.is_congested for one in judged) else []
-
-    def _slow_down(self, congested: list[Uses], now: int) -> None:
-        """Where nothing at all is used, nobody is there: that is waited for, not adapted to."""
-        used, judged = sum(one.used for one in congested), sum(one.judged for one in congested)
-        if used:
-            self.stretch = min(MOST_STRETCH, self.stretch * min(MOST_AT_ONCE, judged / used))
-            self.since, self.uses = now, {}
+    def _taken_a_second(self) -> float:
+        """0 where the queue does not move: nobody is there, and that is waited for, not adapted to."""
+        (begin, before), (end, after) = self.taken[0], self.taken[-1]
+        return (after - before) * SECOND / (end - begin) if end > begin else 0.0

@@ -81,7 +81,7 @@ def test_why_a_provider_was_unreachable_is_no_label(metrics: Metrics) -> None:
 def test_entries_that_come_too_late_are_void(settings: Settings) -> None:
     async def step(runtime: Runtime) -> float | None:
         engine = Engine(runtime)
-        engine.accept([[1, 7, 1, 1, 1, runtime.clock.now() - 1_000_000, 3, 0]])
+        await engine.accept([[1, 7, 1, 1, 1, runtime.clock.now() - 1_000_000, 3, 0]])
         return value(runtime.metrics, "outdial_slots_void_total", reason="late", **SLOTS)
 
     assert with_runtime(settings, step) == 1

@@ -39,7 +39,7 @@ HAND_IN_AGAIN_SECONDS = 0.5
 class Dial:
     """Makes attempts; everything in it is shared by the attempts of one process."""
 
-    def __init__(self, runtime: Runtime, control: ControlState) -> None:
+    def __init__(self, runtime: Runtime, control: ControlState, alarm: Alarm) -> None:
         settings = runtime.settings
         self.routes = Routes(required(settings.encryption_key, "OUTDIAL_ENCRYPTION_KEY"))
         self.tally = Tally(runtime.metrics)
@@ -48,7 +48,7 @@ class Dial:
         self._tolerance = settings.slot_tolerance
         self._clock = runtime.clock
         self._control = control
-        self._alarm = Alarm(runtime.clock)
+        self._alarm = alarm
         self._ceilings = Ceilings(self._tolerance)
         self._recorder = Recorder(runtime)
         self._transport = Transport(

@@ -26,18 +26,19 @@ from infra.db import attempts
 from infra.db.attempts import Claimed, Refused
 from infra.db.engine import RETRYABLE, autocommit, sqlstate
 from workers.control import ControlState
+from workers.dialer.alarm import Alarm
 from workers.dialer.dial import Dial
+from workers.dialer.lead import Lead
 from workers.runtime import Runtime
 
 logger = structlog.get_logger()
 
-CLAIM_LEAD = 40_000
 CLAIM_SPAN = 20_000
 LONGEST_SLEEP_SECONDS = 0.05
 CONTROL_SECONDS = 0.1
 IDLE_CONTROL_SECONDS = 0.5
 STORE_AWAY_SECONDS = 0.5
-MOST_CLAIMS = 4
+MOST_CLAIMS = 8
 MOST_TRIES = 3
 DRAIN_SECONDS = 5.0
 
@@ -53,15 +54,17 @@ class Engine:
         self._look_after = self._tolerance / 1e6 + settings.request_timeout_seconds + settings.look_up_seconds[0]
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._control = ControlState()
-        self._dial = Dial(runtime, self._control)
+        self._alarm = Alarm(runtime.clock)
+        self._lead = Lead()
+        self._dial = Dial(runtime, self._control, self._alarm)
         self._waiting: list[tuple[int, int, Entry]] = []
         self._arrivals = 0
         self._arrived = asyncio.Event()
         self._claims = asyncio.Semaphore(MOST_CLAIMS)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def accept(self, entries: Iterable[Sequence[int]]) -> None:
-        """Take the entries of one message; call it on the event loop."""
+    async def accept(self, entries: Iterable[Sequence[int]]) -> None:
+        """Take the entries of one message. It returns when another may come: not while too many are on their way."""
         now = self._clock.now()
         for fields in entries:
             entry = Entry(*fields)
@@ -69,6 +72,8 @@ class Engine:
                 self._arrivals += 1
                 heappush(self._waiting, (entry.slot, self._arrivals, entry))
         self._arrived.set()
+        async with self._claims:
+            return
 
     async def run(self, stop: asyncio.Event) -> None:
         """Dial until `stop`, then let what is claimed finish; entries not claimed yet are simply dropped."""
@@ -77,7 +82,7 @@ class Engine:
             while not stop.is_set():
                 await self._pause()
                 if batch := self._falling_due():
-                    self._start(self._claim_and_dial(batch))
+                    self._start(self._take_through(batch))
             await self._drain()
         finally:
             keeper.cancel()
@@ -91,8 +96,8 @@ class Engine:
                     await asyncio.wait(self._tasks)
 
     def _is_usable(self, entry: Entry, now: int) -> bool:
-        """Whether its slot is not over; one that is has been counted."""
-        if entry.slot + self._tolerance > now:
+        """Whether it can be claimed before its slot is over; one that cannot has been counted."""
+        if self._lead.is_in_time(entry.slot + self._tolerance, now):
             return True
         self._dial.tally.void(entry, LATE)
         return False
@@ -102,7 +107,7 @@ class Engine:
         self._arrived.clear()
         wait = LONGEST_SLEEP_SECONDS
         if self._waiting:
-            wait = min(wait, (self._waiting[0][0] - CLAIM_LEAD - self._clock.now()) / 1e6)
+            wait = min(wait, (self._waiting[0][0] - self._lead.length - self._clock.now()) / 1e6)
         if wait > 0:
             loop = asyncio.get_running_loop()
             timer = loop.call_later(wait, self._arrived.set)
@@ -113,19 +118,26 @@ class Engine:
 
     def _falling_due(self) -> list[Entry]:
         """What must be claimed now, with what follows it closely, so that claims come in groups."""
-        now = self._clock.now()
-        if not self._waiting or self._waiting[0][0] > now + CLAIM_LEAD:
+        now, lead = self._clock.now(), self._lead.length
+        if not self._waiting or self._waiting[0][0] > now + lead:
             return []
         batch: list[Entry] = []
-        while self._waiting and self._waiting[0][0] <= now + CLAIM_LEAD + CLAIM_SPAN:
+        while self._waiting and self._waiting[0][0] <= now + lead + CLAIM_SPAN:
             entry = heappop(self._waiting)[2]
             if self._is_usable(entry, now):
                 batch.append(entry)
         return batch
 
+    async def _take_through(self, batch: Sequence[Entry]) -> None:
+        """Claim and dial; who comes next waits at the door until so few are on their way that it will be in time."""
+        async with self._claims:
+            await self._claim_and_dial(batch)
+            await self._alarm.until(batch[-1].slot)
+
     async def _claim_and_dial(self, batch: Sequence[Entry]) -> None:
+        begun = self._clock.now()
         try:
-            async with self._claims, self._database.connect() as connection:
+            async with self._database.connect() as connection:
                 entries = await self._claimable(connection, batch)
                 claimed, refused = await self._claim(connection, entries) if entries else ([], [])
         except (OSError, SQLAlchemyError) as error:
@@ -133,6 +145,8 @@ class Engine:
             for entry in batch:
                 self._dial.tally.void(entry, "unclaimed")
             return
+        if entries:
+            self._lead.took(self._clock.now() - begun)
         for one in refused:
             logger.debug("entry.refused", contact_id=one.entry.contact_id, reason=one.reason)
             self._dial.tally.void(one.entry, one.reason)

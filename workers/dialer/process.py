@@ -1,29 +1,35 @@
 """The dialer process: dramatiq's threads hand messages to one engine on the event loop.
 
-A message is acknowledged when it is handed over. That is right because recovery is by rows: entries that die with the
-process are granted again, attempts that die with it are found by the reaper.
+A message is acknowledged when the engine has taken it over. That is right because recovery is by rows: entries that die
+with the process are granted again, attempts that die with it are found by the reaper. A process that is behind takes no
+further message, so that others do, or the scheduler sees them wait.
 """
 
 import asyncio
+import sys
 
 from infra.queue.broker import declare, start_worker
 from infra.queue.messages import DIAL, DIAL_ENTRIES
 from workers.dialer.engine import Engine
 from workers.runtime import Runtime
 
-THREADS = 1
-MESSAGES_HELD = 8
+THREADS = 2
+MESSAGES_HELD = 2
 POLL_MS = 50
 STOP_TAKING_MS = 1000
+# How long the event loop may keep the interpreter to itself: a message is taken in a dozen short steps of a thread, and
+# with Python's own 5 ms a busy loop would let it wait too long.
+SWITCH_SECONDS = 0.0005
 
 
 async def main(runtime: Runtime, stop: asyncio.Event) -> None:
     """Dial until `stop`; then others take the messages while this process finishes what it has claimed."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     engine = Engine(runtime)
     loop = asyncio.get_running_loop()
 
     def take(entries: list[list[int]]) -> None:
-        loop.call_soon_threadsafe(engine.accept, entries)
+        asyncio.run_coroutine_threadsafe(engine.accept(entries), loop).result()
 
     declare(runtime.broker, DIAL, DIAL_ENTRIES, take)
     worker = start_worker(runtime.broker, {DIAL}, THREADS, MESSAGES_HELD, POLL_MS)

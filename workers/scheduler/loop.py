@@ -181,8 +181,11 @@ class Term:
         if not self._board.is_current(self._clock.now()):
             self._hold(Hold.DATABASE_SLOW)
             return
-        if not await asyncio.to_thread(self._queue.is_drained):
-            self._hold(Hold.QUEUE_NOT_DRAINED)
+        backlog, now = await asyncio.to_thread(self._queue.backlog), self._clock.now()
+        is_admitted = self._board.admits(backlog, now)
+        self._metrics.scheduler_stretch.set(self._board.congestion.stretch)
+        if not is_admitted:
+            self._hold(Hold.QUEUE_NOT_DRAINED, now)
             return
         entries = self._board.grant(self._clock.now(), not_before=self._not_before, not_after=self._ends_at)
         if entries and not await asyncio.to_thread(self._queue.send, entries):
@@ -194,11 +197,9 @@ class Term:
         tolerance = self._runtime.settings.slot_tolerance
         async with self._database.connect() as connection:
             seen = await second_look(connection, list(self._board.lanes.values()), self._clock.now(), tolerance)
-        if seen.looked_at >= LEAST_JUDGED and seen.is_general:
+        if seen.looked_at >= LEAST_JUDGED and seen.unused == seen.looked_at:
             logger.warning("grants.unused", looked_at=seen.looked_at, unused=seen.unused)
             self._hold(Hold.UNUSED)
-        self._board.congestion.look(seen.slots, self._clock.now())
-        self._metrics.scheduler_stretch.set(self._board.congestion.stretch)
 
     async def _correct(self) -> None:
         """What a store that was away kept from us is found a little later: reports are handed in until it is back."""

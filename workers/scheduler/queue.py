@@ -1,6 +1,8 @@
-"""Sends granted slots to the dialers, and tells when nobody takes them."""
+"""Sends granted slots to the dialers, and tells for how long nobody has taken them."""
 
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from math import ceil
 
 import structlog
@@ -8,15 +10,17 @@ from dramatiq.brokers.redis import RedisBroker
 from redis.exceptions import RedisError
 
 from domain.attempt import Entry
+from domain.congestion import Backlog
 from infra.queue.broker import NAMESPACE
-from infra.queue.messages import DIAL, dial_entries
+from infra.queue.messages import DIAL, MOST_ENTRIES, dial_entries
 
 logger = structlog.get_logger()
 
-LEAST_A_MESSAGE, MOST_A_MESSAGE = 16, 64
+LEAST_ENTRIES = 16
 # So many dialers share what is granted at once before messages grow.
 SHARES = 8
-MOST_WAITING = 64
+MOST_REMEMBERED = 1000
+LONG_AGO = 0
 
 
 class DialQueue:
@@ -24,23 +28,32 @@ class DialQueue:
 
     def __init__(self, broker: RedisBroker) -> None:
         self._broker = broker
+        self._messages: deque[tuple[int, int]] = deque(maxlen=MOST_REMEMBERED)
+        self._sent = 0
 
     def send(self, entries: Sequence[Entry]) -> bool:
         """Send the entries in small messages; False when they, or some, may not have left."""
-        size = min(MOST_A_MESSAGE, max(LEAST_A_MESSAGE, ceil(len(entries) / SHARES)))
+        size = min(MOST_ENTRIES, max(LEAST_ENTRIES, ceil(len(entries) / SHARES)))
         try:
             for start in range(0, len(entries), size):
-                self._broker.enqueue(dial_entries(entries[start : start + size]))
+                message = entries[start : start + size]
+                self._broker.enqueue(dial_entries(message))
+                self._messages.append((message[0].slot, len(message)))
+                self._sent += len(message)
         except (RedisError, OSError) as error:
             logger.warning("grants.unsent", error=type(error).__name__)
             return False
         return True
 
-    def is_drained(self) -> bool:
-        """Whether dialers keep up with what was sent; False too while Redis is away."""
+    def backlog(self) -> Backlog:
+        """What waits; messages leave in the order they came. What is not this scheduler's has waited since long ago."""
         try:
-            waiting = self._broker.client.llen(f"{NAMESPACE}:{DIAL}")
+            waiting = int(self._broker.client.llen(f"{NAMESPACE}:{DIAL}"))
         except (RedisError, OSError) as error:
             logger.warning("queue.unread", error=type(error).__name__)
-            return False
-        return int(waiting) <= MOST_WAITING
+            return Backlog(self._sent, self._sent, LONG_AGO)
+        known = list(islice(reversed(self._messages), waiting))
+        entries = sum(size for _, size in known)
+        if waiting > len(known):
+            return Backlog(self._sent, entries, LONG_AGO)
+        return Backlog(self._sent, entries, known[-1][0] if known else None)

@@ -12,7 +12,7 @@ they open: nobody who is closed costs a slot, or stands before those who are ope
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -230,31 +230,15 @@ def _new(page: Sequence[T], lane: Lane) -> list[T]:
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
-    """For each campaign the slots that were looked at again, with whether they were used."""
+    """How many grants were looked at again, and how many of them nobody had used."""
 
-    slots: Mapping[int, Sequence[tuple[int, bool]]]
-
-    @property
-    def looked_at(self) -> int:
-        return sum(map(len, self.slots.values()))
-
-    @property
-    def unused(self) -> int:
-        return sum(map(_unused, self.slots.values()))
-
-    @property
-    def is_general(self) -> bool:
-        """Whether nobody used most of every campaign's."""
-        return all(2 * _unused(slots) > len(slots) for slots in self.slots.values() if slots)
-
-
-def _unused(slots: Sequence[tuple[int, bool]]) -> int:
-    return sum(not is_used for _, is_used in slots)
+    looked_at: int
+    unused: int
 
 
 async def second_look(connection: AsyncConnection, lanes: Sequence[Lane], now: int, tolerance: int) -> SecondLook:
     """Forget grants whose time is over; those that were not used count for the split no more, and go first again."""
-    slots: dict[int, list[tuple[int, bool]]] = {lane.campaign_id: [] for lane in lanes}
+    unused = 0
     over = {
         entry.contact_id: (lane, entry)
         for lane in lanes
@@ -264,12 +248,11 @@ async def second_look(connection: AsyncConnection, lanes: Sequence[Lane], now: i
     ready = {due.contact_id: due for due in await candidates.ready(connection, list(over))} if over else {}
     for contact_id, (lane, entry) in over.items():
         lane.granted.pop(contact_id, None)
-        is_used = not _is_unused(entry, ready.get(contact_id))
-        slots[lane.campaign_id].append((entry.slot, is_used))
-        if not is_used:
+        if _is_unused(entry, ready.get(contact_id)):
+            unused += 1
             refund(lane, entry)
             _again(lane, entry, ready[contact_id], instant(now))
-    return SecondLook(slots)
+    return SecondLook(len(over), unused)
 
 
 def _is_unused(entry: Entry, due: Due | None) -> bool:

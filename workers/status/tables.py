@@ -25,7 +25,7 @@ IN_WORDS: dict[str, str] = {
     WaitingFor.ALL_FINAL: "all contacts final",
 }
 HELD_BACK: dict[str, str] = {
-    Hold.QUEUE_NOT_DRAINED: "no dialer takes what waits in the queue, or Redis is away",
+    Hold.QUEUE_NOT_DRAINED: "what waits in the queue is not taken in time: dialers are behind or away, or Redis is",
     Hold.UNSENT: "Redis did not take what was granted",
     Hold.UNUSED: "dialers let most slots go by unused",
     Hold.DATABASE_SLOW: "PostgreSQL is slow, and what campaigns say was not read for a second",

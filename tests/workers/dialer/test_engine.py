@@ -73,7 +73,7 @@ def test_each_entry_is_dialled_once_at_its_slot_and_recorded(run: Run, settings:
     async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
         given = _entries(made)
         slots.update({one.contact_id: one.slot for one in given})
-        engine.accept(_message(given))
+        await engine.accept(_message(given))
         await _until(lambda: len(provider.placed) == 5)
 
     placed = _dial(settings, made, step)
@@ -91,7 +91,7 @@ def test_what_the_provider_is_told_is_the_campaigns_and_the_contacts(run: Run, s
     run(lambda db: _give_variables(db, made))
 
     async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
-        engine.accept(_message(_entries(made, caller=1)))
+        await engine.accept(_message(_entries(made, caller=1)))
         await _until(lambda: len(provider.placed) == 1)
 
     (placed,) = _dial(settings, made, step)
@@ -115,7 +115,7 @@ def test_the_message_is_rendered_for_each_contact_and_never_sent_with_a_hole(run
     run(lambda db: _give_variables(db, made))
 
     async def step(engine: Engine, _: Provider, runtime: Runtime) -> None:
-        engine.accept(_message(_entries(made)))
+        await engine.accept(_message(_entries(made)))
         await _until_in(runtime, "attempts WHERE outcome IS NOT NULL", 2)
 
     (placed,) = _dial(settings, made, step)
@@ -134,7 +134,7 @@ def test_a_message_expires_with_the_window_and_keeps_its_segments(run: Run, sett
 
     async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
         provider.answer = b'{"ref": "r-1"}'
-        engine.accept(_message(_entries(made)))
+        await engine.accept(_message(_entries(made)))
         await _until_in(runtime, "attempts WHERE outcome = 'sent'", 1)
 
     (placed,) = _dial(settings, made, step)
@@ -149,10 +149,10 @@ def test_copies_of_a_message_are_dialled_once(run: Run, settings: Settings) -> N
 
     async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
         message = _message(_entries(made))
-        engine.accept(message)
-        engine.accept(message)
+        await engine.accept(message)
+        await engine.accept(message)
         await _until(lambda: len(provider.placed) == 5)
-        engine.accept(message)
+        await engine.accept(message)
 
     placed = _dial(settings, made, step)
 
@@ -166,8 +166,8 @@ def test_copies_in_two_dialers_are_dialled_once(run: Run, settings: Settings) ->
     async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
         async with _running(Engine(runtime)) as other:
             message = _message(_entries(made))
-            engine.accept(message)
-            other.accept(message)
+            await engine.accept(message)
+            await other.accept(message)
             await _until(lambda: len(provider.placed) == 10)
 
     placed = _dial(settings, made, step)
@@ -180,7 +180,7 @@ def test_entries_that_arrive_late_are_dropped_unclaimed(run: Run, settings: Sett
     late, good = made.contact_ids
 
     async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
-        engine.accept(
+        await engine.accept(
             _message([entry(made, late, slot=now() - WIDE * 1000 - 1), entry(made, good, slot=now() + AHEAD)])
         )
         await _until(lambda: len(provider.placed) == 1)
@@ -207,7 +207,7 @@ def test_entries_that_become_late_while_the_database_is_slow_are_not_claimed(
         monkeypatch.setattr(attempts, "claim", slow)
         monkeypatch.setattr(engine, "_claims", asyncio.Semaphore(1))
         for index, one in enumerate(made.contact_ids):
-            engine.accept(_message([entry(made, one, slot=now() + AHEAD + index * 25_000)]))
+            await engine.accept(_message([entry(made, one, slot=now() + AHEAD + index * 25_000)]))
         await _until(lambda: len(claims) > 0)
 
     placed = _dial(settings.model_copy(update={"slot_tolerance_ms": NARROW}), made, step)
@@ -227,7 +227,7 @@ def test_a_claim_whose_answer_is_lost_is_given_back_and_not_dialled(
 
     async def step(engine: Engine, _: Provider, runtime: Runtime) -> None:
         monkeypatch.setattr(attempts, "claim", lose_the_answer)
-        engine.accept(_message(_entries(made)))
+        await engine.accept(_message(_entries(made)))
         await _until_in(runtime, "attempts WHERE reason = 'claim_unanswered'", 3)
 
     placed = _dial(settings, made, step)
@@ -251,7 +251,7 @@ def test_a_claim_that_deadlocks_is_tried_again_at_once(
 
     async def step(engine: Engine, _: Provider, runtime: Runtime) -> None:
         monkeypatch.setattr(attempts, "claim", deadlock_once)
-        engine.accept(_message(_entries(made)))
+        await engine.accept(_message(_entries(made)))
         await _until_in(runtime, "attempts WHERE outcome = 'completed'", 3)
 
     assert len(_dial(settings, made, step)) == 3
@@ -271,7 +271,7 @@ def test_a_pause_between_claim_and_slot_makes_the_attempt_void(
             return claimed
 
         monkeypatch.setattr(attempts, "claim", claim_then_pause)
-        engine.accept(_message(_entries(made)))
+        await engine.accept(_message(_entries(made)))
         await _until_in(runtime, "attempts WHERE outcome IS NOT NULL", 1)
 
     placed = _dial(settings, made, step)
@@ -289,7 +289,7 @@ def test_a_campaign_that_has_just_begun_loses_no_slot(
     made = run(lambda db: scene(db, contacts=1, status="paused"))
 
     async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
-        engine.accept(_message(_entries(made)))
+        await engine.accept(_message(_entries(made)))
         async with runtime.database.begin() as connection:
             await amend(connection, "campaigns", made.campaign_id, status="active")
         await _until(lambda: len(provider.placed) == 1)
@@ -304,7 +304,7 @@ def test_a_provider_that_cannot_be_reached_costs_no_attempt(run: Run, settings: 
         provider.peer.port = 9
         async with runtime.database.begin() as connection:
             await point(connection, made.connection_id, provider.peer.url)
-        engine.accept(_message(_entries(made)))
+        await engine.accept(_message(_entries(made)))
         await _until_in(runtime, "attempts WHERE outcome = 'void'", 1)
 
     _dial(settings, made, step)
@@ -321,7 +321,7 @@ def test_a_connection_that_cannot_be_opened_keeps_no_other_from_dialling(run: Ru
     async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
         slot = now() + AHEAD
         given = [entry(one, one.contact_ids[0], slot=slot) for one in (other, made)]
-        engine.accept(_message(given))
+        await engine.accept(_message(given))
         await _until(lambda: len(provider.placed) == 1)
 
     placed = _dial(settings, made, step)
@@ -335,7 +335,7 @@ def test_a_stop_waits_for_what_is_claimed_and_records_it(run: Run, settings: Set
 
     async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
         provider.answering.clear()
-        engine.accept(_message(_entries(made)))
+        await engine.accept(_message(_entries(made)))
         await provider.asked.wait()
         asyncio.get_running_loop().call_later(0.3, provider.answering.set)
 
@@ -359,7 +359,7 @@ def test_a_stop_waits_for_the_attempts_of_a_claim_under_way(
 
     async def step(engine: Engine, _: Provider, __: Runtime) -> None:
         monkeypatch.setattr(attempts, "claim", tell)
-        engine.accept(_message(_entries(made)))
+        await engine.accept(_message(_entries(made)))
         await claiming.wait()
 
     _dial(settings, made, step)
@@ -372,7 +372,7 @@ def test_reports_are_handed_in_until_the_database_takes_them(run: Run, settings:
 
     async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
         provider.answering.clear()
-        engine.accept(_message(_entries(made)))
+        await engine.accept(_message(_entries(made)))
         await provider.asked.wait()
         await _cut_off(runtime)
         provider.answering.set()
@@ -390,7 +390,7 @@ def test_a_contact_whose_own_hours_are_closed_is_not_dialled_and_loses_nothing(r
     run(lambda db: amend(db, "contacts", open_, timezone=zone_where_it_is(12, datetime.now(UTC))))
 
     async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
-        engine.accept(_message(_entries(made)))
+        await engine.accept(_message(_entries(made)))
         await _until(lambda: len(provider.placed) == 1)
         await _until_in(runtime, "attempts WHERE outcome = 'void' AND reason = 'callee_window'", 1)
 
@@ -409,12 +409,12 @@ def test_the_caps_of_a_campaigns_rule_packs_reach_the_claim(run: Run, settings: 
 
     async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
         for number in range(1, 4):
-            engine.accept(_message(_entries(made, number=number)))
+            await engine.accept(_message(_entries(made, number=number)))
             await _until_in(runtime, "attempts WHERE outcome = 'completed'", number)
             async with runtime.database.begin() as connection:
                 again = {"state": "ready", "due_at": datetime.now(UTC)}
                 await amend(connection, "contacts", made.contact_ids[0], **again)
-        engine.accept(_message(_entries(made, number=4)))
+        await engine.accept(_message(_entries(made, number=4)))
         await _until_in(runtime, "contacts WHERE waiting_for = 'number_cap'", 1)
         assert len(provider.placed) == 3
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Entry, instant, microseconds
-from domain.congestion import Hold
+from domain.congestion import Backlog, Hold
 from infra.db import lease
 from infra.db import status as standing
 from infra.db.status import LeaseState
@@ -24,6 +24,7 @@ from tests.workers.runtimes import with_runtime
 from workers.runtime import Runtime
 from workers.scheduler import loop
 from workers.scheduler.board import Board
+from workers.scheduler.queue import LONG_AGO
 
 TAU = 10_000
 
@@ -35,8 +36,8 @@ class Sent:
     is_open: bool = True
     by_campaign: dict[int, list[Entry]] = field(default_factory=dict)
 
-    def is_drained(self) -> bool:
-        return self.is_open
+    def backlog(self) -> Backlog:
+        return Backlog(0, 0, None if self.is_open else LONG_AGO)
 
     def send(self, entries: Sequence[Entry]) -> bool:
         for one in entries:
