@@ -6,6 +6,8 @@ from itertools import count
 
 from infra.clock import Clock
 
+MILLISECOND = 1000
+
 
 class Alarm:
     def __init__(self, clock: Clock) -> None:
@@ -26,9 +28,11 @@ class Alarm:
         await woken
 
     def _set(self, wait: int) -> None:
+        """The loop's timers count whole milliseconds, and one that is rounded to none would ring again and again."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(wait / 1e6, self._ring)
+        milliseconds = -(-wait // MILLISECOND)
+        self._timer = asyncio.get_running_loop().call_later(milliseconds / 1000, self._ring)
 
     def _ring(self) -> None:
         """Timers are coarse and may fire early, so the clock is asked each time."""

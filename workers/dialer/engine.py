@@ -34,7 +34,8 @@ from workers.runtime import Runtime
 logger = structlog.get_logger()
 
 CLAIM_SPAN = 20_000
-LONGEST_SLEEP_SECONDS = 0.05
+# The loop's timers count whole milliseconds.
+SHORTEST_SLEEP_SECONDS, LONGEST_SLEEP_SECONDS = 0.001, 0.05
 CONTROL_SECONDS = 0.1
 IDLE_CONTROL_SECONDS = 0.5
 STORE_AWAY_SECONDS = 0.5
@@ -110,7 +111,7 @@ class Engine:
             wait = min(wait, (self._waiting[0][0] - self._lead.length - self._clock.now()) / 1e6)
         if wait > 0:
             loop = asyncio.get_running_loop()
-            timer = loop.call_later(wait, self._arrived.set)
+            timer = loop.call_later(max(wait, SHORTEST_SLEEP_SECONDS), self._arrived.set)
             await self._arrived.wait()
             timer.cancel()
         else:
