@@ -6,7 +6,7 @@ a report whose commit answer was lost is simply handed in again.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -131,10 +131,10 @@ class Recorder:
 
     def _count(self, written: "_Written") -> None:
         self._metrics.report_batches.observe(len(written.known))
-        for report in written.reports:
-            self._metrics.reports_committed.labels(report.source).inc()
-        for attempt in written.closed:
-            self._metrics.attempts.labels(attempt.campaign_id, attempt.outcome).inc()
+        for source, reports in Counter(report.source for report in written.reports).items():
+            self._metrics.reports_committed.labels(source).inc(reports)
+        for ended, attempts in Counter((one.campaign_id, one.outcome) for one in written.closed).items():
+            self._metrics.attempts.labels(*ended).inc(attempts)
 
 
 @dataclass(frozen=True, slots=True)

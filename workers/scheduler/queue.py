@@ -18,7 +18,7 @@ logger = structlog.get_logger()
 
 LEAST_ENTRIES = 16
 # So many dialers share what is granted at once before messages grow.
-SHARES = 8
+SHARES = 4
 MOST_REMEMBERED = 1000
 LONG_AGO = 0
 
