@@ -117,9 +117,10 @@ _MISCOUNTS = """
     (TABLE counted EXCEPT TABLE there) UNION ALL (TABLE there EXCEPT TABLE counted)
 """
 _CONTRADICTIONS = """
-    SELECT k.id, k.state, k.attempts, made.* FROM contacts k CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE a.outcome IS DISTINCT FROM 'void') AS made,
-               count(*) FILTER (WHERE a.outcome IS NULL) AS open
-        FROM attempts_ever a WHERE a.contact_id = k.id AND a.run = k.run) AS made
-    WHERE k.attempts <> made.made OR (k.state = 'dialing') <> (made.open = 1) OR made.open > 1
+    SELECT k.id, k.state, k.attempts, tried.made, tried.open FROM contacts k LEFT JOIN (
+        SELECT contact_id, run, count(*) FILTER (WHERE outcome IS DISTINCT FROM 'void') AS made,
+               count(*) FILTER (WHERE outcome IS NULL) AS open
+        FROM attempts_ever GROUP BY contact_id, run) AS tried ON tried.contact_id = k.id AND tried.run = k.run
+    WHERE k.attempts <> coalesce(tried.made, 0) OR coalesce(tried.open, 0) > 1
+       OR (k.state = 'dialing') <> (coalesce(tried.open, 0) = 1)
 """
