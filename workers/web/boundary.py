@@ -38,7 +38,7 @@ class Boundary:
         if scope["method"] == HTTPMethod.HEAD:
             scope, send = {**scope, "method": HTTPMethod.GET.value}, _bodiless(send)
         limit = self._limit(scope["path"])
-        if announced(scope) > limit:
+        if _announced(scope) > limit:
             await told(TooLargeError(limit))(scope, receive, send)
             return
         await self._guarded(scope, _bounded(receive, limit), send)
@@ -88,7 +88,7 @@ def headed(send: Send, path: str) -> Send:
     return with_headers
 
 
-def announced(scope: Scope) -> int:
+def _announced(scope: Scope) -> int:
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     return int(length) if length.isdigit() else 0
 

@@ -26,7 +26,7 @@ from infra.db.engine import autocommit
 from infra.deadlines import Deadlines
 from workers.runtime import Runtime, required
 from workers.web.auth import GREATEST_ID
-from workers.web.boundary import MOST_CALLBACK_BYTES, NO_GUESSING, NO_KEEPING, announced, headed
+from workers.web.boundary import MOST_CALLBACK_BYTES, NO_GUESSING, NO_KEEPING, headed
 from workers.web.errors import TooLargeError, TooSlowError, UnauthenticatedError, told
 
 SECOND = 1_000_000
@@ -99,9 +99,9 @@ class Callbacks:
             await send(_NO_BODY)
 
     async def _take(self, connection_id: int, scope: Scope, receive: Receive) -> None:
-        body = await self._body(scope, receive)
-        signature = next((value for name, value in scope["headers"] if name == _SIGNATURE), b"")
-        await verify(self._secrets, connection_id, body, signature.decode("latin-1"))
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        body = await self._body(headers.get(b"content-length", b""), receive)
+        await verify(self._secrets, connection_id, body, headers.get(_SIGNATURE, b"").decode("latin-1"))
         said = _parsed(body)
         if not await self._record(said.report(instant(self._clock.now())), connection_id):
             raise NotFoundError(
@@ -109,21 +109,27 @@ class Callbacks:
                 "report to the callback_url you were given",
             )
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _body(self, announced: bytes, receive: Receive) -> bytes:
         """TooLargeError, TooSlowError, or ClientDisconnect when nobody waits for the answer any more."""
-        body, more = b"", announced(scope) <= MOST_CALLBACK_BYTES
+        if announced.isdigit() and int(announced) > MOST_CALLBACK_BYTES:
+            raise TooLargeError(MOST_CALLBACK_BYTES)
         try:
             with self._patience.each():
-                while more and len(body) <= MOST_CALLBACK_BYTES:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientDisconnect
-                    body, more = body + message.get("body", b""), message.get("more_body", False)
+                return await _whole(receive)
         except TimeoutError:
             raise TooSlowError from None
-        if announced(scope) > MOST_CALLBACK_BYTES or len(body) > MOST_CALLBACK_BYTES:
+
+
+async def _whole(receive: Receive) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+        if len(body) > MOST_CALLBACK_BYTES:
             raise TooLargeError(MOST_CALLBACK_BYTES)
-        return body
+    return body
 
 
 _NO_CONTENT = {"type": "http.response.start", "status": 204, "headers": [NO_GUESSING, NO_KEEPING]}
