@@ -42,6 +42,8 @@ HOLD = SECOND
 # How long it is told that something was held back: a lease is renewed meanwhile.
 TOLD = 3 * SECOND
 LEAST_JUDGED = 20
+# So many looks in a row that find nothing used: the first claims of a process may well take too long.
+VAIN_LOOKS = 3
 CORRECTED_WITHIN = 30 * SECOND
 LONGEST_WINDOW = 10 * SECOND
 
@@ -83,6 +85,7 @@ class Term:
         self._queue = DialQueue(runtime.broker)
         self._reconciler = Reconciler(runtime)
         self._corrected: set[int] = set()
+        self._vain_looks = 0
         self._held_back: Hold | None = None
         self._held_until = 0
         self._lost = asyncio.Event()
@@ -197,7 +200,10 @@ class Term:
         tolerance = self._runtime.settings.slot_tolerance
         async with self._database.connect() as connection:
             seen = await second_look(connection, list(self._board.lanes.values()), self._clock.now(), tolerance)
-        if seen.looked_at >= LEAST_JUDGED and seen.unused == seen.looked_at:
+        if seen.looked_at < LEAST_JUDGED:
+            return
+        self._vain_looks = self._vain_looks + 1 if seen.unused == seen.looked_at else 0
+        if self._vain_looks >= VAIN_LOOKS:
             logger.warning("grants.unused", looked_at=seen.looked_at, unused=seen.unused)
             self._hold(Hold.UNUSED)
 
