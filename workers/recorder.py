@@ -34,7 +34,7 @@ from infra.settings import Settings
 from workers.control import SpecCache
 from workers.runtime import Runtime
 
-GATHER_SECONDS = 0.04
+GATHER_SECONDS = 0.08
 MOST_REPORTS = 500
 MOST_TRIES = 5
 WRONG_DATA = frozenset({"22", "23"})

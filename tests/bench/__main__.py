@@ -30,7 +30,9 @@ def main(
     campaigns: Annotated[
         int, typer.Option(min=1, help="At saturation, each at 500 a second; more if it takes them.")
     ] = 12,
-    dialers: Annotated[int, typer.Option(min=1, help="At saturation.")] = 2,
+    dialers: Annotated[
+        int | None, typer.Option(min=1, help="At saturation; else one with callbacks and two without.")
+    ] = None,
     tolerance_ms: Annotated[int, typer.Option(min=1, max=100, help="τ at saturation.")] = saturation.TOLERANCE_MS,
     contacts: Annotated[int | None, typer.Option(min=50_000, help="The most that growth goes to.")] = None,
 ) -> None:

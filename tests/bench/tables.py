@@ -12,7 +12,7 @@ from tests.bench.growth import Growth
 from tests.bench.idle import Idle
 from tests.bench.pace import Cost, Kept, Pace
 from tests.bench.peers.pacing import Limited
-from tests.bench.saturation import Saturated, ratio
+from tests.bench.saturation import DIALERS, Saturated, ratio
 from tests.bench.site import Slots
 
 ROLES = ("web", "scheduler", "dialer", "worker", "up", "postgres", "redis", "simulator")
@@ -140,7 +140,9 @@ def saturation_rows(found: Sequence[Saturated]) -> dict[str, list[str]]:
 
 
 def _load(one: Saturated) -> str:
-    return f"{one.load.campaigns}, {one.load.dialers}, {one.load.tolerance_ms} ms" if one.load else "-"
+    if one.load is None:
+        return "-"
+    return f"{one.load.campaigns}, {one.load.dialers or DIALERS[one.provider]}, {one.load.tolerance_ms} ms"
 
 
 def _cpu(one: Saturated, role: str) -> str:

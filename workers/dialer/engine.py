@@ -33,7 +33,7 @@ from workers.runtime import Runtime
 
 logger = structlog.get_logger()
 
-CLAIM_SPAN = 20_000
+CLAIM_SPAN = 40_000
 # The loop's timers count whole milliseconds.
 SHORTEST_SLEEP_SECONDS, LONGEST_SLEEP_SECONDS = 0.001, 0.05
 CONTROL_SECONDS = 0.1

@@ -13,7 +13,7 @@ from infra.queue.messages import DIAL, DIAL_ENTRIES
 from workers.dialer.engine import Engine
 from workers.runtime import Runtime
 
-THREADS = 2
+THREADS = 1
 MESSAGES_HELD = 2
 POLL_MS = 50
 STOP_TAKING_MS = 1000
