@@ -6,7 +6,6 @@ further message, so that others do, or the scheduler sees them wait.
 """
 
 import asyncio
-import sys
 
 from infra.queue.broker import declare, start_worker
 from infra.queue.messages import DIAL, DIAL_ENTRIES
@@ -17,14 +16,10 @@ THREADS = 1
 MESSAGES_HELD = 2
 POLL_MS = 50
 STOP_TAKING_MS = 1000
-# How long the event loop may keep the interpreter to itself: a message is taken in a dozen short steps of a thread, and
-# with Python's own 5 ms a busy loop would let it wait too long.
-SWITCH_SECONDS = 0.0005
 
 
 async def main(runtime: Runtime, stop: asyncio.Event) -> None:
     """Dial until `stop`; then others take the messages while this process finishes what it has claimed."""
-    sys.setswitchinterval(SWITCH_SECONDS)
     engine = Engine(runtime)
     loop = asyncio.get_running_loop()
 
