@@ -90,7 +90,7 @@ def make_metrics() -> Metrics:
         ),
         scheduler_stretch=gauge(
             "outdial_scheduler_stretch",
-            "How many times as far apart as their rates allow slots are granted, because too many went by unused.",
+            "How many times as far apart as their rates allow slots are granted, because dialers are behind.",
         ),
         ingest_rows=counter(
             "outdial_ingest_rows",

@@ -51,7 +51,7 @@ class Model:
     def _is_admitted(self, now: int) -> bool:
         waiting = sum(map(len, self.queue))
         backlog = Backlog(len(self.granted), waiting, self.queue[0][0] if self.queue else None)
-        return self.congestion.admits(backlog, 500 * len(self.next_free), now)
+        return self.congestion.admits(backlog, now)
 
     def _grants(self, now: int) -> list[int]:
         slots = []
@@ -111,7 +111,7 @@ def test_a_message_that_waits_too_long_once_changes_nothing_but_this_tick() -> N
     congestion = Congestion()
 
     admitted = [
-        congestion.admits(Backlog(sent, 16, oldest), 500, 10 * SECOND + tick * TICK)
+        congestion.admits(Backlog(sent, 16, oldest), 10 * SECOND + tick * TICK)
         for tick, (sent, oldest) in enumerate([(16, None), (32, 9 * SECOND), (48, 11 * SECOND), (64, None)])
     ]
 
@@ -122,19 +122,34 @@ def test_a_message_that_waits_too_long_once_changes_nothing_but_this_tick() -> N
 def test_nothing_is_granted_while_nobody_dials_and_nothing_is_adapted_to() -> None:
     congestion = Congestion()
 
-    admitted = {congestion.admits(Backlog(900, 900, 5 * SECOND), 500, at * TICK) for at in range(200, 500)}
+    admitted = {congestion.admits(Backlog(900, 900, 5 * SECOND), at * TICK) for at in range(200, 500)}
 
     assert admitted == {False}
     assert congestion.stretch == 1.0
 
 
-def test_slots_lie_as_much_further_apart_as_more_is_asked_than_is_taken() -> None:
+def test_slots_lie_as_much_further_apart_as_more_was_granted_than_was_taken() -> None:
     congestion = Congestion()
 
-    for tick in range(20):
-        congestion.admits(Backlog(50 * tick + 900, 900, tick), 4000, 10 * SECOND + tick * TICK)
+    for tick in range(9):
+        congestion.admits(Backlog(200 * tick, 150 * tick, None), 10 * SECOND + tick * TICK)
+    for tick in range(9, 11):
+        congestion.admits(Backlog(1600, 1600 - 50 * tick, SECOND), 10 * SECOND + tick * TICK)
 
     assert congestion.stretch == pytest.approx(4.0)
+
+
+def test_what_was_granted_before_the_stretch_was_raised_raises_it_no_further() -> None:
+    congestion = Congestion()
+
+    for tick in range(9):
+        congestion.admits(Backlog(200 * tick, 150 * tick, None), 10 * SECOND + tick * TICK)
+    raised = set()
+    for tick in range(9, 40):
+        congestion.admits(Backlog(1600, 1600 - 30 * tick, SECOND), 10 * SECOND + tick * TICK)
+        raised.add(congestion.stretch)
+
+    assert len(raised) == 2
 
 
 def test_slow_campaigns_keep_their_pace_and_fast_ones_a_slot_a_second() -> None:

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.attempt import Entry, instant, microseconds
 from domain.callee_hours import held_to
 from domain.campaign import CampaignSpec
-from domain.congestion import Backlog, Congestion
+from domain.congestion import Congestion
 from domain.connection import HEALTHY
 from domain.granting import Lane, Link, give_back_turn, grant
 from domain.marks import Mark, change_pace, go_on, link_left, mark_left, mark_of
-from domain.pacing import SECOND, pace
+from domain.pacing import pace
 from domain.routing import Rota, Turns
 from infra.db import control
 from infra.db.control import Active, ConnectionState, Reading, Voided
@@ -65,11 +65,6 @@ class Board:
         self._look_at_ailing(now)
         if self._room.zones:
             self._judged = None, 0, 0
-
-    def admits(self, backlog: Backlog, now: int) -> bool:
-        """Whether dialers keep up well enough for more to be granted at this tick."""
-        asked = sum(SECOND / lane.pace.spacing for lane in self.lanes.values() if lane.open_until and lane.has_work())
-        return self.congestion.admits(backlog, asked, now)
 
     def grant(self, now: int, *, not_before: int, not_after: int) -> list[Entry]:
         """The slots of the next moment, none before `not_before`, and none that could be used after `not_after`."""

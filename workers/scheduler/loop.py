@@ -185,7 +185,7 @@ class Term:
             self._hold(Hold.DATABASE_SLOW)
             return
         backlog, now = await asyncio.to_thread(self._queue.backlog), self._clock.now()
-        is_admitted = self._board.admits(backlog, now)
+        is_admitted = self._board.congestion.admits(backlog, now)
         self._metrics.scheduler_stretch.set(self._board.congestion.stretch)
         if not is_admitted:
             self._hold(Hold.QUEUE_NOT_DRAINED, now)
