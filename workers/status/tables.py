@@ -27,7 +27,7 @@ IN_WORDS: dict[str, str] = {
 HELD_BACK: dict[str, str] = {
     Hold.QUEUE_NOT_DRAINED: "what waits in the queue is not taken in time: dialers are behind or away, or Redis is",
     Hold.UNSENT: "Redis did not take what was granted",
-    Hold.UNUSED: "dialers let most slots go by unused",
+    Hold.UNUSED: "dialers let all slots go by unused",
     Hold.DATABASE_SLOW: "PostgreSQL is slow, and what campaigns say was not read for a second",
     Hold.CLOCK_STEPPED: "the clock of PostgreSQL's host was set",
 }
