@@ -10,7 +10,6 @@ way back. Campaigns are only ever slowed down, so the slot theorem holds, and ne
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import pairwise
 
 # A message that still waits so shortly before its first slot will be claimed late.
 IN_TIME = 25_000
@@ -18,6 +17,8 @@ PATIENCE = 2
 EASE = 0.98
 MOST_STRETCH = 50.0
 LEAST_TICKS, MOST_TICKS = 5, 10
+# Of fewer entries it cannot be told how fast they are taken.
+LEAST_TAKEN = 20
 
 
 class Hold(StrEnum):
@@ -42,17 +43,18 @@ class Backlog:
 @dataclass(slots=True)
 class Congestion:
     """Slots lie `stretch` times as far apart as their campaigns' paces say. `behind` counts the ticks in a row at which
-    something waited too long; `ticks` are the last ones, since the stretch was last raised.
+    something waited too long; `ticks` are the last ones, since the stretch was last raised, with whether each granted.
     """
 
     stretch: float = 1.0
     behind: int = 0
-    ticks: deque[Backlog] = field(default_factory=lambda: deque(maxlen=MOST_TICKS))
+    ticks: deque[tuple[Backlog, bool]] = field(default_factory=lambda: deque(maxlen=MOST_TICKS))
 
     def admits(self, backlog: Backlog, now: int) -> bool:
         """Whether to grant at this tick."""
-        self.ticks.append(backlog)
-        if backlog.oldest is None or backlog.oldest >= now + IN_TIME:
+        is_admitted = backlog.oldest is None or backlog.oldest >= now + IN_TIME
+        self.ticks.append((backlog, is_admitted))
+        if is_admitted:
             self.behind, self.stretch = 0, max(1.0, EASE * self.stretch)
             return True
         self.behind += 1
@@ -64,11 +66,11 @@ class Congestion:
     def _overload(self) -> float:
         """What was granted at each tick that granted, over what was taken at each.
 
-        0 where nothing was: when nobody is there, that is waited for, not adapted to.
+        0 where hardly anything was: when nobody is there, that is waited for, not adapted to.
         """
-        first, last = self.ticks[0], self.ticks[-1]
-        granting = sum(after.sent > before.sent for before, after in pairwise(self.ticks))
+        (first, _), (last, _) = self.ticks[0], self.ticks[-1]
+        granting = sum(is_admitted for _, is_admitted in list(self.ticks)[:-1])
         taken = last.sent - last.waiting - first.sent + first.waiting
-        if not granting or taken <= 0:
+        if not granting or taken < LEAST_TAKEN:
             return 0.0
         return (last.sent - first.sent) / granting * (len(self.ticks) - 1) / taken

@@ -134,9 +134,18 @@ def test_slots_lie_as_much_further_apart_as_more_was_granted_than_was_taken() ->
     for tick in range(9):
         congestion.admits(Backlog(200 * tick, 150 * tick, None), 10 * SECOND + tick * TICK)
     for tick in range(9, 11):
-        congestion.admits(Backlog(1600, 1600 - 50 * tick, SECOND), 10 * SECOND + tick * TICK)
+        congestion.admits(Backlog(1800, 1800 - 50 * tick, SECOND), 10 * SECOND + tick * TICK)
 
     assert congestion.stretch == pytest.approx(4.0)
+
+
+def test_a_late_message_of_few_entries_tells_nothing_of_how_fast_they_are_taken() -> None:
+    congestion = Congestion()
+
+    for tick, (sent, waiting) in enumerate(zip([5, 5, 6, 6, 6, 6, 6, 7, 7, 7], [0] * 7 + [1] * 3, strict=True)):
+        congestion.admits(Backlog(sent, waiting, SECOND if waiting else None), 10 * SECOND + tick * TICK)
+
+    assert congestion.stretch == 1.0
 
 
 def test_what_was_granted_before_the_stretch_was_raised_raises_it_no_further() -> None:
@@ -146,7 +155,7 @@ def test_what_was_granted_before_the_stretch_was_raised_raises_it_no_further() -
         congestion.admits(Backlog(200 * tick, 150 * tick, None), 10 * SECOND + tick * TICK)
     raised = set()
     for tick in range(9, 40):
-        congestion.admits(Backlog(1600, 1600 - 30 * tick, SECOND), 10 * SECOND + tick * TICK)
+        congestion.admits(Backlog(1800, 1800 - 30 * tick, SECOND), 10 * SECOND + tick * TICK)
         raised.add(congestion.stretch)
 
     assert len(raised) == 2

@@ -129,6 +129,7 @@ class Board:
         await self._refresh_lanes(connection, now)
         self._room = Room.of(self._found, self._states.values())
         self._room.lift(self.lanes.values(), self.links.values())
+        self._look_at_ailing(now)
         self._renumbered, self._judged = set(), (None, 0, 0)
 
     async def _refresh_links(self, connection: AsyncConnection, now: int) -> None:
@@ -141,7 +142,9 @@ class Board:
                 slot = self._past(last[key], now) if key in last else 0
                 self.links[key] = link_left(key, at, slot, self._tolerance)
             change_pace(self.links[key], at, self._tolerance)
-            self.links[key].available = state.health.takes_attempts(instant(now))
+            self.links[key].available = state.health.takes_attempts(instant(now)) and not self._probing(
+                self.links[key], state, now
+            )
         for key in self.links.keys() - self._states.keys():
             self.links[key].available = False
 

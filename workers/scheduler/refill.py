@@ -39,8 +39,8 @@ MOST_ROWS = 5_000
 POLL_SECONDS = 0.2
 # Of retries and of first attempts each; a thousand idle campaigns are polled once a second.
 MOST_POLLS_A_SECOND = 1000
-START_OVER_SECONDS = 15.0
-BEGINNING_SECONDS = 120.0
+START_OVER_SECONDS = 5.0
+BEGINNING_SECONDS = 15.0
 BEHIND = timedelta(minutes=1)
 SECOND_LOOK = 1_000_000
 NEXT_MOMENTS = timedelta(seconds=1)

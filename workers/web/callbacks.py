@@ -66,7 +66,7 @@ class Callback(BaseModel):
 
 
 PATH = "/api/callbacks/{connection_id}"
-_PATH = re.compile(r"/api/callbacks/([0-9]{1,19})")
+_PATH = re.compile(r"/api/callbacks/[0-9]{1,1000}")
 _SIGNATURE = SIGNATURE_HEADER.lower().encode()
 PATIENCE_SECONDS = 30.0
 
