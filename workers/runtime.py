@@ -93,6 +93,7 @@ async def open_runtime(settings: Settings, stop: asyncio.Event | None = None) ->
         yield Runtime(settings, database, clock, broker, make_metrics())
     finally:
         keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
         broker.close()
         await database.dispose()
 

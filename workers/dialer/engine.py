@@ -87,7 +87,9 @@ class Engine:
                     self._start(self._take_through(batch))
             await self._drain()
         finally:
+            # Waited for: a connection that it is just reading from must be back before the pool is closed.
             keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
             self._dial.close()
 
     async def _drain(self) -> None:
