@@ -39,6 +39,34 @@ def test_who_no_longer_waits_keeps_nobody_else_asleep() -> None:
     assert asyncio.run(woken()) >= 0
 
 
+def test_a_timer_that_rings_before_the_slot_is_set_again() -> None:
+    clock = Slow()
+
+    woken = asyncio.run(_woken(clock, [clock.now() + 5 * MILLISECOND, clock.now() + 7 * MILLISECOND]))
+
+    assert all(at >= slot for slot, at in woken)
+
+
+def test_the_time_before_a_slot_is_slept_through() -> None:
+    clock = Slow()
+
+    asyncio.run(_woken(clock, [clock.now() + 5 * MILLISECOND + part for part in range(0, 1000, 100)]))
+
+    assert clock.asked < 200
+
+
+class Slow(Clock):
+    """A clock that goes at half the speed of the loop's timers, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self._begun = 0, super().now()
+
+    def now(self) -> int:
+        self.asked += 1
+        return self._begun + (super().now() - self._begun) // 2
+
+
 async def _woken(clock: Clock, slots: list[int]) -> list[tuple[int, int]]:
     alarm, woken = Alarm(clock), list[tuple[int, int]]()
 

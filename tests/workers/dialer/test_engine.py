@@ -86,6 +86,25 @@ def test_each_entry_is_dialled_once_at_its_slot_and_recorded(run: Run, settings:
     assert (run(miscounts), run(contradictions)) == ([], [])
 
 
+def test_while_too_many_are_on_their_way_no_further_message_is_taken(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.dialer.engine.MOST_CLAIMS", 1)
+    made = run(lambda db: scene(db, contacts=2, attempts_per_second=100))
+    slot, taken = now() + 3 * AHEAD, list[int]()
+
+    async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
+        await engine.accept(_message([entry(made, made.contact_ids[0], slot=slot)]))
+        await _until(engine._claims.locked)  # noqa: SLF001 - that it is full shows nowhere else
+        await engine.accept(_message([entry(made, made.contact_ids[1], slot=slot + 3 * AHEAD)]))
+        taken.append(runtime.clock.now())
+        await _until(lambda: len(provider.placed) == 2)
+
+    _dial(settings, made, step)
+
+    assert taken[0] >= slot
+
+
 def test_what_the_provider_is_told_is_the_campaigns_and_the_contacts(run: Run, settings: Settings) -> None:
     made = run(lambda db: scene(db, contacts=1, app_version=4))
     run(lambda db: _give_variables(db, made))
