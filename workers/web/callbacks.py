@@ -28,6 +28,7 @@ from workers.runtime import Runtime, required
 from workers.web.auth import GREATEST_ID
 from workers.web.boundary import MOST_CALLBACK_BYTES, NO_GUESSING, NO_KEEPING, headed
 from workers.web.errors import TooLargeError, TooSlowError, UnauthenticatedError, told
+from workers.web.repeated_keys import refuse_repeated
 
 SECOND = 1_000_000
 SECRETS_FRESH_SECONDS = 5.0
@@ -101,7 +102,7 @@ class Callbacks:
     async def _take(self, connection_id: int, scope: Scope, receive: Receive) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         body = await self._body(headers.get(b"content-length", b""), receive)
-        await verify(self._secrets, connection_id, body, headers.get(_SIGNATURE, b"").decode("latin-1"))
+        await verify(self._secrets, connection_id, body, signature(scope))
         said = _parsed(body)
         if not await self._record(said.report(instant(self._clock.now())), connection_id):
             raise NotFoundError(
@@ -134,6 +135,12 @@ async def _whole(receive: Receive) -> bytes:
 
 _NO_CONTENT = {"type": "http.response.start", "status": 204, "headers": [NO_GUESSING, NO_KEEPING]}
 _NO_BODY = {"type": "http.response.body", "body": b""}
+
+
+def signature(scope: Scope) -> str:
+    """What the request is signed with; of two signatures nobody knows which one another reader judges by."""
+    given = [value for name, value in scope["headers"] if name == _SIGNATURE]
+    return given[0].decode("latin-1") if len(given) == 1 else ""
 
 
 def route(callbacks: Callbacks) -> Route:
@@ -212,6 +219,8 @@ async def verify(secrets: Secrets, connection_id: int, body: bytes, header: str)
 
 def _parsed(body: bytes) -> Callback:
     try:
-        return Callback.model_validate_json(body)
+        said = Callback.model_validate_json(body)
     except ValidationError as error:
         raise invalid(error, {}) from None
+    refuse_repeated(Callback.model_fields, body)
+    return said

@@ -27,7 +27,8 @@ from infra.db.replies import Line
 from infra.db.suppressions import suppressed
 from workers.runtime import Runtime, required
 from workers.web.answers import answer
-from workers.web.callbacks import Secrets, verify
+from workers.web.callbacks import Secrets, signature, verify
+from workers.web.repeated_keys import refuse_repeated
 
 PATH = "/api/callbacks/{connection_id}/messages"
 LONGEST_MESSAGE = 10_000
@@ -47,6 +48,9 @@ class Inbound(BaseModel):
     occurred_at: Instant | None = None
 
 
+_KEYS = frozenset({field.alias or name for name, field in Inbound.model_fields.items()})
+
+
 class ReplyAnswer(BaseModel):
     """`reply` is to be sent back to the writer, in the name of the number that was written to."""
 
@@ -59,7 +63,7 @@ def route(runtime: Runtime) -> Route:
     async def messages(request: Request) -> Response:
         connection_id = int(request.path_params["connection_id"])
         body = await request.body()
-        await verify(secrets, connection_id, body, request.headers.get(SIGNATURE_HEADER, ""))
+        await verify(secrets, connection_id, body, signature(request.scope))
         reply = await _taken(runtime, connection_id, _parsed(body))
         return Response(status_code=204) if reply is None else answer(ReplyAnswer(reply=reply))
 
@@ -132,6 +136,8 @@ def _phone(said: Inbound, line: Line) -> str:
 
 def _parsed(body: bytes) -> Inbound:
     try:
-        return Inbound.model_validate_json(body)
+        said = Inbound.model_validate_json(body)
     except ValidationError as error:
         raise invalid(error, {}) from None
+    refuse_repeated(_KEYS, body)
+    return said

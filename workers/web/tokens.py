@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import jwt
+from jwt.utils import base64url_decode
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -14,6 +15,7 @@ from infra.jwks import Jwks, PublicKey, public_keys, read_file, read_url
 from infra.settings import Settings
 from workers.runtime import required
 from workers.web.errors import REALM, UnauthenticatedError
+from workers.web.repeated_keys import RepeatedKeyError, check_keys
 
 LONGEST = 8192
 LEEWAY_SECONDS = 5
@@ -146,7 +148,8 @@ def _kid(token: str) -> str | None:
     """The key a token names. `crit` demands extensions, and there are none here."""
     try:
         header = jwt.get_unverified_header(token)
-    except (jwt.InvalidTokenError, UnicodeEncodeError):
+        check_keys(base64url_decode(token.partition(".")[0]), header)
+    except (jwt.InvalidTokenError, UnicodeEncodeError, RepeatedKeyError):
         raise refused("the token is not genuine") from None
     if "crit" in header or "b64" in header:
         raise refused("the token demands an extension that is not supported")
@@ -156,9 +159,13 @@ def _kid(token: str) -> str | None:
 
 def _parsed(payload: bytes) -> Payload:
     try:
-        return Payload.model_validate_json(payload)
+        said = Payload.model_validate_json(payload)
+        check_keys(payload, None)
     except ValidationError as error:
         raise refused(_fault(error.errors(include_url=False, include_input=False)[0])) from None
+    except RepeatedKeyError:
+        raise refused("the token names a claim twice") from None
+    return said
 
 
 def _fault(error: ErrorDetails) -> str:

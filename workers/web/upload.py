@@ -30,6 +30,7 @@ from infra.db.cohorts import PART_BYTES
 from infra.db.uploads import Accepted
 from workers.web.errors import MediaTypeError, TooLargeError
 from workers.web.multipart import Part, events
+from workers.web.repeated_keys import RepeatedKeyError, check_keys
 
 logger = structlog.get_logger()
 
@@ -223,6 +224,10 @@ def _parsed(field: str, text: bytes) -> tuple[Mapping | None, tuple[Detail, ...]
         given = None
     if not isinstance(given, dict):
         return None, (Detail(field, f"must be a JSON object of at most {MOST_MAPPING_BYTES:,} bytes"),)
+    try:
+        check_keys(text, given)
+    except RepeatedKeyError:
+        return None, (Detail(field, "names a key twice in one object; send it once"),)
     try:
         return Mapping.model_validate(given), ()
     except ValidationError as error:

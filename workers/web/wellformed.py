@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from domain.errors import Detail, InvalidError
 from domain.validation import WHOLE, refused
 from workers.web.errors import TOLD, TooLargeError, TooSlowError, told
+from workers.web.repeated_keys import refuse_repeated_keys
 
 MOST_QUERY_BYTES = 8192
 MOST_PARAMETERS = 100
@@ -58,13 +59,17 @@ def check_query(query: bytes) -> None:
 
 
 def check_json(body: bytes) -> None:
-    """InvalidError unless it is JSON as the standard has it (no NaN, no lone surrogate), flat enough, without NUL."""
+    """InvalidError unless it is JSON as the standard has it (no NaN, no lone surrogate), flat enough, without NUL.
+
+    No object may have a key twice.
+    """
     try:
         value = orjson.loads(body.removeprefix(BYTE_ORDER_MARK))
     except orjson.JSONDecodeError as error:
         raise InvalidError(f"the body is not JSON: {error}", TOLD[HTTPStatus.BAD_REQUEST][1]) from None
     if _is_deep(value):
         raise InvalidError(f"the body is nested deeper than {MOST_LEVELS} levels", "send it flatter")
+    refuse_repeated_keys(body, value)
     if WRITTEN_NUL in body and (faults := tuple(Detail(path or WHOLE, NO_NUL) for path in _nuls(value, ""))):
         raise refused(faults)
 

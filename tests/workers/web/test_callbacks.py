@@ -93,6 +93,84 @@ def test_a_wrong_or_missing_signature_changes_nothing(api: Api, connection_id: i
     assert api.reports.taken == []
 
 
+def test_what_a_provider_says_twice_of_what_we_do_not_know_costs_no_report(api: Api, connection_id: int) -> None:
+    answer = call_back(api, connection_id, b'{"attempt_id": 77, "status": "busy", "x": 1, "x": {"status": "failed"}}')
+
+    assert (answer.status_code, api.reports.taken[0].status) == (204, "busy")
+
+
+@pytest.mark.parametrize("path", ["", "/messages"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_w1_two_signatures_are_none(api: Api, connection_id: int, path: str, order: int) -> None:
+    body = b'{"attempt_id": 77, "status": "busy", "from": "+14155550123", "message": "STOP", "ref": "m"}'
+    genuine = sign(CONNECTION_SECRET, body, api.runtime.clock.now() // 1_000_000)
+    both = [(SIGNATURE_HEADER, genuine), (SIGNATURE_HEADER, "t=1,v1=00")][::order]
+
+    answer = api.anonymous("POST", f"/api/callbacks/{connection_id}{path}", content=body, headers=both)
+
+    assert (answer.status_code, api.reports.taken) == (401, [])
+
+
+W1_ALTERED: dict[str, dict[str, Any]] = {
+    "no header": {"header": None},
+    "an empty header": {"header": ""},
+    "no digest": {"header": "t={t}"},
+    "another scheme": {"header": "sha256={v1}"},
+    "the digest alone": {"header": "v1={v1}"},
+    "a byte more": {"tail": b" "},
+    "a unicode twin": {"body": '{"attempt_id": 77, "status": "busy", "ref": "\u212b"}'.encode()},
+}
+
+
+@pytest.mark.parametrize("name", W1_ALTERED)
+def test_w1_what_was_not_signed_changes_nothing(api: Api, connection_id: int, name: str) -> None:
+    signed_body = '{"attempt_id": 77, "status": "busy", "ref": "\u00c5"}'.encode()
+    now = api.runtime.clock.now() // 1_000_000
+    digest = sign(CONNECTION_SECRET, signed_body, now).partition("v1=")[2]
+    altered = W1_ALTERED[name]
+    header = altered.get("header", "t={t},v1={v1}")
+    headers = {} if header is None else {SIGNATURE_HEADER: header.format(t=now, v1=digest)}
+    body = altered.get("body", signed_body) + altered.get("tail", b"")
+
+    answer = api.anonymous("POST", f"/api/callbacks/{connection_id}", content=body, headers=headers)
+
+    assert (answer.status_code, api.reports.taken) == (401, [])
+
+
+def test_w2_one_connections_secret_speaks_for_no_other_connection(api: Api, connection_id: int) -> None:
+    secret = "another secret of sixteen or more"
+    api.rows(lambda db: builders.connection(db, api.organization_id, secret=secret))
+
+    answer = call_back(api, connection_id, {"attempt_id": ATTEMPT, "status": "busy"}, secret=secret)
+
+    assert (answer.status_code, api.reports.taken) == (401, [])
+
+
+@pytest.mark.parametrize("query", ["attempt_id=78", "attempt_id=77&attempt_id=78", "status=completed"])
+def test_w1_a_query_says_nothing(api: Api, connection_id: int, query: str) -> None:
+    """It is not signed, so it is not read."""
+    body = b'{"attempt_id": 77, "status": "busy"}'
+    headers = {SIGNATURE_HEADER: sign(CONNECTION_SECRET, body, api.runtime.clock.now() // 1_000_000)}
+
+    answer = api.anonymous("POST", f"/api/callbacks/{connection_id}?{query}", content=body, headers=headers)
+
+    assert answer.status_code == 204
+    assert [(report.attempt_id, report.status) for report in api.reports.taken] == [(77, "busy")]
+
+
+@pytest.mark.parametrize("path", ["", "/messages"])
+def test_w3_a_report_replayed_a_year_later_changes_nothing(api: Api, connection_id: int, path: str) -> None:
+    body = {"attempt_id": ATTEMPT, "status": "busy", "from": "+14155550123", "message": "STOP", "ref": "m"}
+    late = 365 * 24 * 3600
+
+    content = orjson.dumps(body)
+    signed = sign(CONNECTION_SECRET, content, api.runtime.clock.now() // 1_000_000 - late)
+    place = f"/api/callbacks/{connection_id}{path}"
+    answer = api.anonymous("POST", place, content=content, headers={SIGNATURE_HEADER: signed})
+
+    assert (answer.status_code, api.reports.taken) == (401, [])
+
+
 def test_the_body_is_signed_as_it_was_sent(api: Api, connection_id: int) -> None:
     headers = {SIGNATURE_HEADER: sign(CONNECTION_SECRET, b"{}", api.runtime.clock.now() // 1_000_000)}
 
@@ -129,6 +207,8 @@ def test_an_attempt_of_another_connection_is_a_404(api: Api, connection_id: int)
         {"attempt_id": ATTEMPT, "status": "busy", "ref": "a\0b"},
         b'{"attempt_id": 77, "status": "busy", "ref": "\\ud800"}',
         b'{"attempt_id": 77, "status": "busy", "duration_seconds": NaN}',
+        b'{"attempt_id": 78, "status": "busy", "attempt_id": 77}',
+        b'{"attempt_id": 77, "status": "busy", "st\\u0061tus": "completed"}',
     ],
 )
 def test_a_broken_report_is_a_400(api: Api, connection_id: int, body: bytes | dict[str, Any]) -> None:

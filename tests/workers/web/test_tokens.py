@@ -187,8 +187,45 @@ def test_a_payload_that_is_no_set_of_claims_is_refused(payload: bytes) -> None:
         read(raw(payload))
 
 
-def test_of_a_claim_that_is_there_twice_the_last_counts() -> None:
-    assert read(raw(b'{"org":2,"org":1,"sub":"ann","scope":"","exp":1900000000}')).org == 1
+@pytest.mark.parametrize("second", [b'"org":1', b'"\\u006frg":1', b'"x":{"a":1,"a":1},"org":1'])
+def test_j2_a_claim_that_is_there_twice_is_refused(second: bytes) -> None:
+    payload = b'{"org":2,' + second + b',"sub":"ann","scope":"","exp":1900000000}'
+
+    assert refusal(raw(payload)) == "the token names a claim twice"
+
+
+def with_header(header: bytes) -> str:
+    """Signed, whatever its header says."""
+    parts = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, orjson.dumps(CLAIMS))]
+    signature = hmac.digest(JWT_SECRET.encode(), b".".join(parts), "sha256")
+    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+def test_j1_a_header_that_names_a_thing_twice_is_not_genuine() -> None:
+    assert read(with_header(b'{"alg":"HS256"}')).sub == "ann"
+    assert refusal(with_header(b'{"alg":"none","alg":"HS256"}')) == "the token is not genuine"
+
+
+@pytest.mark.parametrize("name", ["jku", "x5u", "x5c", "jwk", "x5t"])
+def test_j1_a_key_that_a_token_brings_along_verifies_nothing(name: str) -> None:
+    own = rsa_key("two")
+    brought = {"jwk": jwk(own, "b"), "x5c": ["MIIB"]}.get(name, "http://127.0.0.1:9/keys")
+
+    token = signed(own, "RS256", {name: brought, "kid": "a"})
+
+    assert refusal(token, reader("RS256", rsa_key().public_key())) == "the token is not genuine"
+
+
+def test_j1_a_token_within_a_token_is_no_payload() -> None:
+    assert refusal(raw(signed().encode())) == "the token's payload is not a JSON object"
+
+
+@pytest.mark.parametrize("more", ["", ".", ".e30", ".e30.e30"])
+def test_j1_a_token_has_three_parts(more: str) -> None:
+    parts = signed().split(".")
+    token = ".".join(parts[:2]) if not more else signed() + more
+
+    assert refusal(token) == "the token is not genuine"
 
 
 def test_a_huge_token_is_refused_before_it_is_read() -> None:

@@ -35,6 +35,33 @@ def test_a_body_may_be_nested_so_deep_and_no_deeper() -> None:
         check_json(b'{"a":' * (MOST_LEVELS + 1) + b"1" + b"}" * (MOST_LEVELS + 1))
 
 
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        (b'{"name": "a", "name": "b"}', "name"),
+        (b'{"name": "a", "n\\u0061me": "a"}', "name"),
+        (b'{"a": [{"b": {"c": 1, "d": "x", "c": 1}}]}', "c"),
+        (b'[{"+14155550123": 1, "+14155550123": 2}]', "…23"),
+        (b'\xef\xbb\xbf{"": 1, "": 2}', ""),
+    ],
+)
+def test_a3_a_key_that_stands_twice_is_refused_by_name(body: bytes, key: str) -> None:
+    with pytest.raises(InvalidError) as refused:
+        check_json(body)
+
+    assert [(one.field, one.message) for one in refused.value.details] == [
+        (key, "stands twice in one object; send it once")
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}', b'{"at": "10:00:00", "url": "a:b"}', b'["{\\"a\\":1}", ":::"]'],
+)
+def test_a3_the_same_key_in_several_objects_and_colons_in_texts_pass(body: bytes) -> None:
+    check_json(body)
+
+
 def test_every_text_with_a_nul_is_named_by_its_place() -> None:
     with pytest.raises(InvalidError) as refused:
         check_json(b'{"name": "a\\u0000", "users": [{"city": "x"}, {"city": "\\u0000", "k\\u0000": 1}]}')
