@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,7 +25,10 @@ ELSEWHERE = frozenset({"OUTDIAL_SIMULATOR_SECRET"})
 
 def _listed(value: object) -> object:
     """`15, 60, 300` as well as `[15, 60, 300]`."""
-    return [part.strip() for part in value.strip("[] ").split(",")] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    inner = value.strip("[] ")
+    return [part.strip() for part in inner.split(",")] if inner else []
 
 
 def _long_enough(secret: SecretStr) -> SecretStr:
@@ -43,6 +47,7 @@ def _encryption_key(secret: SecretStr) -> SecretStr:
 JwtSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_listed), Field(min_length=1)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -63,6 +68,8 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     requests_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 100.0
+    failed_tokens_per_minute: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    trusted_proxies: Networks = ()
     encryption_key: Annotated[SecretStr, AfterValidator(_encryption_key)] | None = None
 
     host: str = "127.0.0.1"

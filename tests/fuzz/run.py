@@ -42,7 +42,7 @@ def served(settings: Settings) -> Iterator[str]:
     """The base URL of a web process in a thread, without a limit on requests."""
     port = free_port("127.0.0.1", 18_200, ())
     ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-    chosen = settings.model_copy(update={"port": port, "requests_per_second": 0})
+    chosen = settings.model_copy(update={"port": port, "requests_per_second": 0, "failed_tokens_per_minute": 0})
     thread = threading.Thread(target=lambda: asyncio.run(_serve(chosen, ready)))
     thread.start()
     loop, stop = ready.result(30)

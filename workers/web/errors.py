@@ -46,8 +46,8 @@ class ForbiddenError(OutdialError):
 
 
 class TooManyRequestsError(OutdialError):
-    def __init__(self, per_second: float, retry_after: int) -> None:
-        super().__init__(f"more than {per_second:g} requests a second", f"try again in {retry_after} s")
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message, f"try again in {retry_after} s")
         self.headers = {"Retry-After": str(retry_after)}
 
 

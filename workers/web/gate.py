@@ -9,9 +9,10 @@ from infra.db.engine import autocommit
 from infra.db.organizations import organization
 from workers.runtime import Runtime
 from workers.web.auth import Caller
+from workers.web.client import client_network
 from workers.web.errors import UnauthenticatedError, told
-from workers.web.rates import Rates
-from workers.web.tokens import GET_A_TOKEN, refused, tokens
+from workers.web.rates import Failures, Rates
+from workers.web.tokens import GET_A_TOKEN, RefusedTokenError, refused, tokens
 
 SECOND = 1_000_000
 CLOSED = "/api/"
@@ -28,15 +29,26 @@ class Gate:
         self._runtime = runtime
         self._tokens = tokens(runtime.settings, lambda: runtime.clock.now() / SECOND)
         self._rates = Rates(runtime.settings.requests_per_second)
+        self._failures = Failures(runtime.settings.failed_tokens_per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _is_closed(scope["path"]):
             try:
-                scope["caller"] = await self._caller(scope)
+                scope["caller"] = await self._known(scope)
             except Exception as error:  # noqa: BLE001 - whatever it was, it is told in the one body
                 await told(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    async def _known(self, scope: Scope) -> Caller:
+        """The caller. Tokens that do not hold are counted by address, and a genuine one passes however many there were:
+        who shares an address with somebody that guesses is not locked out.
+        """
+        try:
+            return await self._caller(scope)
+        except RefusedTokenError:
+            await self._failures.count(client_network(scope, self._runtime.settings.trusted_proxies))
+            raise
 
     async def _caller(self, scope: Scope) -> Caller:
         """Whoever the token names; UnauthenticatedError when there is none that holds."""

@@ -25,6 +25,10 @@ Key = str | PublicKey
 Instant = Annotated[float, Field(ge=0)]
 
 
+class RefusedTokenError(UnauthenticatedError):
+    """A token was sent and does not hold (RFC 6750)."""
+
+
 class Payload(BaseModel):
     """What a token says. Instants are seconds since 1970, as numbers."""
 
@@ -93,9 +97,8 @@ def tokens(settings: Settings, now: Callable[[], float]) -> Tokens:
     return Tokens(settings.jwt_algorithm, keys, now, settings.jwt_issuer, settings.jwt_audience)
 
 
-def refused(message: str) -> UnauthenticatedError:
-    """A token was sent and does not hold (RFC 6750)."""
-    return UnauthenticatedError(message, GET_A_TOKEN, f'{REALM}, error="invalid_token"')
+def refused(message: str) -> RefusedTokenError:
+    return RefusedTokenError(message, GET_A_TOKEN, f'{REALM}, error="invalid_token"')
 
 
 def _secrets(settings: Settings) -> Callable[[str | None], Awaitable[Sequence[Key]]]:

@@ -7,7 +7,7 @@ import pytest
 from infra.settings import Settings
 from tests.workers.web.asking import Api, token
 from workers.web.errors import TooManyRequestsError
-from workers.web.rates import MOST_USERS, Rates, User
+from workers.web.rates import MOST_KNOWN, Rates, User
 
 ANN, BEN = (1, "ann"), (1, "ben")
 
@@ -36,10 +36,10 @@ def test_each_user_has_a_share_of_their_own() -> None:
 
 
 def test_those_who_asked_longest_ago_are_forgotten_first() -> None:
-    others = [(2, str(number)) for number in range(MOST_USERS - 1)]
+    others = [(2, str(number)) for number in range(MOST_KNOWN - 1)]
 
-    assert admitted(Rates(0.001), ANN, *others, ANN) == MOST_USERS
-    assert admitted(Rates(0.001), ANN, *others, BEN, ANN, BEN) == MOST_USERS + 2
+    assert admitted(Rates(0.001), ANN, *others, ANN) == MOST_KNOWN
+    assert admitted(Rates(0.001), ANN, *others, BEN, ANN, BEN) == MOST_KNOWN + 2
 
 
 @pytest.fixture
