@@ -4,6 +4,7 @@ A wrong setting stops the process at start; the error names the variable and the
 """
 
 import os
+from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.errors import ConfigurationError
 from infra.crypto import is_encryption_key
+from infra.placeholders import placeholder_problem
 
 PREFIX = "OUTDIAL_"
 LEAST_SECRET = 32
@@ -35,12 +37,18 @@ def _long_enough(secret: SecretStr) -> SecretStr:
     length = len(secret.get_secret_value())
     if length < LEAST_SECRET:
         raise ValueError(f"has {length} characters; it needs at least {LEAST_SECRET} random ones")
-    return secret
+    return _chosen(secret, secret.get_secret_value())
 
 
 def _encryption_key(secret: SecretStr) -> SecretStr:
     if not is_encryption_key(secret.get_secret_value()):
         raise ValueError("is not 32 bytes in URL-safe base64; make one with `outdial key`")
+    return _chosen(secret, urlsafe_b64decode(secret.get_secret_value()).decode("latin-1"))
+
+
+def _chosen(secret: SecretStr, text: str) -> SecretStr:
+    if problem := placeholder_problem(text):
+        raise ValueError(f"{problem}; make a random one")
     return secret
 
 
