@@ -24,11 +24,12 @@ zoneinfo.reset_tzpath(())
 class Clock:
     """`now()` is the database's time in microseconds, within half a round trip of the last measurement.
 
-    `steps` counts how often the database's clock was found to have jumped against this process's monotonic one.
+    `steps` counts how often the database's clock was found to have jumped against this process's monotonic one, and
+    `stepped_at` is when that was found last, by the clock as it is since then; 0 is never.
     """
 
     def __init__(self) -> None:
-        self.steps = 0
+        self.steps = self.stepped_at = 0
         self._offset = time.time_ns() // 1000 - _monotonic()
         self._measured = False
 
@@ -36,10 +37,18 @@ class Clock:
         return _monotonic() + self._offset
 
     async def measure(self, connection: AsyncConnection) -> None:
-        """Take the offset anew, from the quickest of a few round trips."""
-        offset = min([await _sample(connection) for _ in range(_SAMPLES)])[1]
-        self.steps += self._measured and abs(offset - self._offset) > STEP
+        """Take the offset anew, from the quickest of a few round trips; it is right within half of it.
+
+        What lies within that shows no change: after slow round trips there would be steps where none were made.
+        """
+        took, offset = min([await _sample(connection) for _ in range(_SAMPLES)])
+        moved, error = abs(offset - self._offset), took // 2
+        if self._measured and moved <= error:
+            return
+        has_stepped = self._measured and moved > STEP + error
         self._offset, self._measured = offset, True
+        if has_stepped:
+            self.steps, self.stepped_at = self.steps + 1, self.now()
 
 
 def _monotonic() -> int:

@@ -63,6 +63,33 @@ def test_a_jump_of_the_databases_clock_is_counted(shift: int, steps: int) -> Non
     assert clock.steps == steps
 
 
+def test_it_is_told_when_the_last_jump_was_found() -> None:
+    database = Shifted()
+    clock = _measured(database)
+    never = clock.stepped_at
+
+    database.shift = AN_HOUR
+    _measure(clock, database)
+
+    assert never == 0
+    assert clock.now() - CLOSE < clock.stepped_at <= clock.now()
+
+
+def test_what_a_slow_round_trip_leaves_open_is_no_jump(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them wait for a loop, or a database, that is busy: the answer may be as old as half of the way."""
+    clock = _measured(Shifted())
+    before = clock.now()
+
+    async def slow(_connection: AsyncConnection) -> tuple[int, int]:
+        return 4 * STEP, clock._offset + 2 * STEP  # noqa: SLF001 - what a sample is compared with
+
+    monkeypatch.setattr("infra.clock._sample", slow)
+    _measure(clock, Shifted())
+
+    assert clock.steps == 0
+    assert clock.now() - before < CLOSE
+
+
 def test_a_step_of_this_hosts_clock_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = _measured(Shifted())
     before = clock.now()

@@ -56,6 +56,9 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
         try:
             async with autocommit(runtime.database).connect() as connection:
                 taken = await lease.take(connection, holder, seconds)
+                if taken is not None:
+                    # A lease may be free because the clock was set, which whoever takes it must know of.
+                    await runtime.clock.measure(connection)
         except (OSError, SQLAlchemyError) as error:
             logger.warning("lease.untaken", error=type(error).__name__)
             taken = None
@@ -89,7 +92,8 @@ class Term:
         self._held_back: Hold | None = None
         self._held_until = 0
         self._lost = asyncio.Event()
-        self._steps = runtime.clock.steps
+        self._steps = 0
+        self._wait_out_step()
 
     async def work(self, stop: asyncio.Event) -> None:
         """Until `stop` or the loss of the lease."""
@@ -230,12 +234,19 @@ class Term:
         async with self._database.connect() as connection:
             await self._clock.measure(connection)
         if self._clock.steps != self._steps:
-            self._steps = self._clock.steps
             logger.warning("clock.stepped")
-            self._not_before = 0
-            pause = round(self._runtime.settings.lease_seconds * SECOND) + LONGEST_WINDOW
-            self._hold(Hold.CLOCK_STEPPED, self._clock.now() + pause)
+            # Instants of the clock as it was mean nothing now; the lease counts again when it is renewed.
+            self._not_before = self._ends_at = 0
+            self._wait_out_step()
             self._board = Board(self._runtime.settings)
+
+    def _wait_out_step(self) -> None:
+        """Whatever was granted before the clock was set is over by then, and every dialer has found out, too."""
+        self._steps = self._clock.steps
+        over = self._clock.stepped_at + round(self._runtime.settings.lease_seconds * SECOND) + LONGEST_WINDOW
+        if self._steps and over > self._clock.now():
+            self._hold(Hold.CLOCK_STEPPED, over)
+            self._free_at = self._not_before
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:
