@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from domain.attempt import Entry
 
 LATE = "late"
+FAR_AHEAD = "far_ahead"
 CONTROL_STALE = "control_stale"
 CAMPAIGN_CHANGED = "campaign_changed"
 WINDOW_CLOSED = "window_closed"
@@ -33,7 +34,7 @@ def objection(
     """
     if not entry.slot <= now <= entry.slot + tolerance:
         return LATE
-    if now - control.read_at > freshness:
+    if abs(now - control.read_at) > freshness:  # what was read in the future was read before the clock was set back
         return CONTROL_STALE
     if control.epoch != entry.epoch:
         return CAMPAIGN_CHANGED

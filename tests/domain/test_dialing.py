@@ -43,6 +43,8 @@ def test_a_slot_may_be_used_until_its_tolerance_is_over(now: int, reason: str | 
         ({"read_at": SLOT - FRESHNESS}, None),
         ({"read_at": SLOT - FRESHNESS - 1}, CONTROL_STALE),  # what is not known for sure is an objection
         ({"read_at": 0}, CONTROL_STALE),  # never read
+        ({"read_at": SLOT + FRESHNESS}, None),  # the clock was put right by a little
+        ({"read_at": SLOT + FRESHNESS + 1}, CONTROL_STALE),  # it was set back since
         ({"epoch": 5}, CAMPAIGN_CHANGED),  # edited, or paused and resumed
         ({"epoch": 3}, CAMPAIGN_CHANGED),
         ({"epoch": None}, CAMPAIGN_CHANGED),  # not active

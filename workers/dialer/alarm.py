@@ -1,4 +1,8 @@
-"""Wakes attempts at their slots with one timer for all: a timer for each would cost as much as sending the request."""
+"""Wakes attempts at their slots with one timer for all: a timer for each would cost as much as sending the request.
+
+A slot that lies further ahead than any is granted was granted before the clock was set back. Nobody waits for it, and
+the last check refuses it: at that hour of the new clock others have been granted.
+"""
 
 import asyncio
 from heapq import heappop, heappush
@@ -7,6 +11,7 @@ from itertools import count
 from infra.clock import Clock
 
 MILLISECOND = 1000
+FURTHEST = 5_000_000
 
 
 class Alarm:
@@ -17,9 +22,11 @@ class Alarm:
         self._timer: asyncio.TimerHandle | None = None
 
     async def until(self, slot: int) -> None:
-        """Return at the instant (microseconds) or as soon after it as the loop allows, never before."""
+        """Return at the instant (microseconds) or as soon after it as the loop allows, and before it only if it is too
+        far ahead to be waited for.
+        """
         wait = slot - self._clock.now()
-        if wait <= 0:
+        if not 0 < wait <= FURTHEST:
             return
         woken = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (slot, next(self._order), woken))
@@ -37,7 +44,7 @@ class Alarm:
     def _ring(self) -> None:
         """Timers are coarse and may fire early, so the clock is asked each time."""
         self._timer, now = None, self._clock.now()
-        while self._waiting and self._waiting[0][0] <= now:
+        while self._waiting and not now < self._waiting[0][0] <= now + FURTHEST:
             _, _, woken = heappop(self._waiting)
             if not woken.done():
                 woken.set_result(None)

@@ -20,13 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.attempt import Entry
 from domain.attempt_cap import AttemptCap
 from domain.callee_hours import caps_of
-from domain.dialing import CAMPAIGN_CHANGED, LATE
+from domain.dialing import CAMPAIGN_CHANGED, FAR_AHEAD, LATE
 from domain.local_day import LocalDay
 from infra.db import attempts
 from infra.db.attempts import Claimed, Refused
 from infra.db.engine import RETRYABLE, autocommit, sqlstate
 from workers.control import ControlState
-from workers.dialer.alarm import Alarm
+from workers.dialer.alarm import FURTHEST, Alarm
 from workers.dialer.dial import Dial
 from workers.dialer.lead import Lead
 from workers.runtime import Runtime
@@ -100,10 +100,11 @@ class Engine:
                     await asyncio.wait(self._tasks)
 
     def _is_usable(self, entry: Entry, now: int) -> bool:
-        """Whether it can be claimed before its slot is over; one that cannot has been counted."""
-        if self._lead.is_in_time(entry.slot + self._tolerance, now):
+        """Whether it can be claimed before its slot is over, and is worth waiting for; else it has been counted."""
+        is_in_time = self._lead.is_in_time(entry.slot + self._tolerance, now)
+        if is_in_time and entry.slot <= now + FURTHEST:
             return True
-        self._dial.tally.void(entry, LATE)
+        self._dial.tally.void(entry, FAR_AHEAD if is_in_time else LATE)
         return False
 
     async def _pause(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 from infra.clock import Clock
-from workers.dialer.alarm import Alarm
+from workers.dialer.alarm import FURTHEST, Alarm
 
 MILLISECOND = 1000
 
@@ -53,6 +53,37 @@ def test_the_time_before_a_slot_is_slept_through() -> None:
     asyncio.run(_woken(clock, [clock.now() + 5 * MILLISECOND + part for part in range(0, 1000, 100)]))
 
     assert clock.asked < 200
+
+
+def test_nobody_waits_for_a_slot_that_is_further_ahead_than_any_is_granted() -> None:
+    clock = Clock()
+    slot = clock.now() + FURTHEST + 1000 * MILLISECOND
+
+    (woken,) = asyncio.run(_woken(clock, [slot]))
+
+    assert woken[1] < slot
+
+
+def test_who_waits_while_the_clock_is_set_back_is_let_go() -> None:
+    async def woken() -> int:
+        alarm, slot = Alarm(clock := Set()), clock.now() + 20 * MILLISECOND
+        waiting = asyncio.create_task(alarm.until(slot))
+        await asyncio.sleep(0)
+        clock.back = 3_600_000 * MILLISECOND
+        async with asyncio.timeout(10):
+            await waiting
+        return slot - clock.now()
+
+    assert asyncio.run(woken()) > FURTHEST
+
+
+class Set(Clock):
+    """A clock that can be set back."""
+
+    back = 0
+
+    def now(self) -> int:
+        return super().now() - self.back
 
 
 class Slow(Clock):

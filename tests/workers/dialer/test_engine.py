@@ -23,6 +23,7 @@ from tests.builders import Scene, phone, scene
 from tests.conftest import Run
 from tests.infra.providers import Peer, listening
 from tests.rows import amend, attempt, contact, contradictions, entry, health, miscounts, now, number_of, point
+from tests.shifted import shifted_clock
 from tests.workers.runtimes import with_runtime
 from tests.zones import zone_where_it_is
 from workers.dialer.engine import Engine
@@ -438,6 +439,34 @@ def test_the_caps_of_a_campaigns_rule_packs_reach_the_claim(run: Run, settings: 
         assert len(provider.placed) == 3
 
     assert len(_dial(settings, made, step)) == 3
+
+
+def test_who_was_claimed_before_the_clock_was_set_back_is_given_back_and_keeps_nobody_waiting(
+    run: Run, settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slot lies an hour ahead all at once; waited for, it would have been dialled between those granted then."""
+    monkeypatch.setattr("workers.dialer.lead.LEAST", 10 * AHEAD)
+    made = run(lambda db: scene(db, contacts=2))
+    before, after = made.contact_ids
+    run(lambda db: amend(db, "contacts", after, due_at=datetime.now(UTC) - timedelta(hours=2)))
+
+    async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
+        await engine.accept(_message([entry(made, before, slot=now() + 5 * AHEAD)]))
+        await _until_in(runtime, "attempts", 1)
+        await asyncio.to_thread(clock.set, -3600)
+        async with runtime.database.connect() as connection:
+            await runtime.clock.measure(connection)
+        await engine.accept(_message([entry(made, after, slot=now() + AHEAD)]))
+        await _until_in(runtime, "attempts WHERE outcome = 'void' AND reason = 'late'", 1)
+        await engine.accept(_message([entry(made, after, slot=runtime.clock.now() + 5 * AHEAD)]))
+        await _until_in(runtime, "attempts WHERE outcome = 'completed'", 1)
+
+    with shifted_clock(database_url, monkeypatch) as clock:
+        placed = _dial(settings, made, step)
+
+    assert [one["to"] for one in placed] == [phone(1)]
+    assert run(lambda db: number_of(db, "attempts")) == 2
+    assert (run(miscounts), run(contradictions)) == ([], [])
 
 
 def _entries(made: Scene, **fields: Any) -> list[Entry]:
