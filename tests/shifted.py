@@ -1,7 +1,7 @@
 """A database whose clock can be set: what the host's clock does to PostgreSQL, without doing it to this machine.
 
-Sessions that look for functions here first are told a shifted time by `clock_timestamp()` and `now()`. Times of day that
-a column's default or a trigger writes are of the true clock still, as if they had been written before the step.
+Sessions that look for functions here first are told a shifted time by `clock_timestamp()` and `now()`. What a
+column's default or a trigger writes is of the true clock still, as if it had been written before the step.
 """
 
 from collections.abc import Iterator

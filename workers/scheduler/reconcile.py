@@ -1,6 +1,7 @@
 """Asks providers about attempts nobody has reported on, and gives up on those past their horizon.
 
-Time alone never says that nothing was sent: only evidence, or the longest an attempt may take, closes one.
+Time alone never says that nothing was sent: only evidence, or the longest an attempt may take, closes one. Nor does a
+clock that was set say how much of it has passed: what was told before counts from then on.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Report, Source, instant
 from domain.outcome import FINAL_STATUSES, Outcome
-from domain.recording import OUTCOME_UNKNOWN
+from domain.recording import ABSENT, OUTCOME_UNKNOWN, UNKNOWN
 from infra.connections import http
 from infra.connections.transport import Exchange, NotSent, Transport, UnreachableError
 from infra.db import attempts
@@ -58,7 +59,7 @@ class Reconciler:
         route = self._routes.of(overdue.connection_id)
         exchange = await self._ask(overdue.attempt_id, route) if route else NotSent("connection_gone")
         report = http.looked_up(overdue.attempt_id, exchange, self._runtime.clock.now())
-        await self._recorder.record(self._at_the_horizon(overdue, report))
+        await self._recorder.record(self._at_the_horizon(overdue, self._believed(report)))
 
     async def _ask(self, attempt_id: int, route: Route) -> Exchange:
         clock = self._runtime.clock
@@ -68,9 +69,16 @@ class Reconciler:
             return NotSent(str(error), unreachable=True)
         return await line.send(http.asking(attempt_id, route.credentials, clock.now()), clock.now)
 
+    def _believed(self, report: Report) -> Report:
+        """How long ago it was said for the first time that there is no such attempt, cannot be told across a step."""
+        if report.status == ABSENT and report.at - instant(self._runtime.clock.stepped_at) < self._rules.absent:
+            return report._replace(status=UNKNOWN)
+        return report
+
     def _at_the_horizon(self, overdue: Overdue, report: Report) -> Report:
         """Past the longest an attempt may take, what is still no outcome becomes `internal_error`."""
         now = instant(self._runtime.clock.now())
-        if report.status in FINAL_STATUSES or now - overdue.claimed_at < self._rules.longest_attempt:
+        since = max(overdue.claimed_at, instant(self._runtime.clock.stepped_at))
+        if report.status in FINAL_STATUSES or now - since < self._rules.longest_attempt:
             return report
         return report._replace(status=Outcome.INTERNAL_ERROR, source=Source.REAPER, reason=OUTCOME_UNKNOWN, at=now)

@@ -450,7 +450,7 @@ def test_who_was_claimed_before_the_clock_was_set_back_is_given_back_and_keeps_n
     before, after = made.contact_ids
     run(lambda db: amend(db, "contacts", after, due_at=datetime.now(UTC) - timedelta(hours=2)))
 
-    async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
+    async def step(engine: Engine, _: Provider, runtime: Runtime) -> None:
         await engine.accept(_message([entry(made, before, slot=now() + 5 * AHEAD)]))
         await _until_in(runtime, "attempts", 1)
         await asyncio.to_thread(clock.set, -3600)

@@ -76,6 +76,17 @@ def test_past_the_horizon_nobody_knows(answer: bytes, run: Run, settings: Settin
     assert (row.outcome, row.reason, person.state) == ("internal_error", "outcome_unknown", "exhausted")
 
 
+@pytest.mark.parametrize("answer", [RINGING, UNKNOWN], ids=["it rings", "never heard of it"])
+def test_after_a_step_of_the_clock_the_horizon_is_as_far_as_ever(answer: bytes, run: Run, settings: Settings) -> None:
+    """What was claimed a minute before it seems to be hours old, and may well be talking still."""
+    made = run(_unconfirmed)
+    run(lambda db: _age(db, LONG_AGO))
+
+    row, person, _ = _reconciled(run, settings, made, [answer, answer], clock_steps=True)
+
+    assert (row.outcome, person.state) == (None, "dialing")
+
+
 def test_an_outcome_counts_even_past_the_horizon(run: Run, settings: Settings) -> None:
     made = run(_unconfirmed)
     run(lambda db: _age(db, LONG_AGO))
@@ -121,10 +132,13 @@ async def _age(db: AsyncConnection, by: timedelta) -> None:
     await db.execute(text("UPDATE attempts SET claimed_at = claimed_at - CAST(:by AS interval)"), {"by": by})
 
 
-def _reconciled(run: Run, settings: Settings, made: Scene, answers: list[bytes]) -> tuple[Row[Any], Row[Any], bytes]:
+def _reconciled(
+    run: Run, settings: Settings, made: Scene, answers: list[bytes], *, clock_steps: bool = False
+) -> tuple[Row[Any], Row[Any], bytes]:
     """The first attempt and contact after as many rounds as there are answers, and what the provider was asked."""
 
     async def with_provider(runtime: Runtime) -> Peer:
+        runtime.clock.stepped_at = runtime.clock.now() if clock_steps else 0
         async with peer(*answers) as provider:
             async with runtime.database.begin() as connection:
                 await point(connection, made.connection_id, provider.url)
