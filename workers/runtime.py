@@ -52,6 +52,7 @@ Main = Callable[[Runtime, asyncio.Event], Coroutine[Any, Any, None]]
 def serve(settings: Settings, main: Main) -> None:
     """Run one process until SIGTERM or SIGINT."""
     log.configure(settings.log_level)
+    log.take_crashes()
     _allow_many_connections()
     keep_what_is_loaded()
     uvloop.run(_serve(settings, main))

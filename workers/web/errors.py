@@ -1,8 +1,8 @@
 """The one body of every error, and the table from errors to status codes."""
 
-import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPMethod, HTTPStatus
+from secrets import token_hex
 from typing import Literal
 
 import asyncpg
@@ -25,6 +25,7 @@ from infra.jwks import KeysAwayError
 logger = structlog.get_logger()
 
 RETRY_AFTER_SECONDS = 2
+REFERENCE_BYTES = 6
 COME_BACK = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 REALM = 'Bearer realm="outdial"'
 
@@ -141,10 +142,11 @@ def error_response(
 
 
 def crashed(error: Exception) -> Response:
-    """A 500 that tells nothing; the log gets the place, not the message, which may hold a person's data."""
-    where = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("request.crashed", error=type(error).__name__, where=where)
-    return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here", "try again, or tell us when")
+    """A 500 that tells nothing but where in the log to look."""
+    reference = token_hex(REFERENCE_BYTES)
+    logger.error("request.crashed", reference=reference, exc_info=error)
+    way_out = f"try again, or tell us the reference {reference}"
+    return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here", way_out)
 
 
 def store_away() -> Response:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog.testing import capture_logs
 
 from infra.db.engine import create_engine
 from tests.builders import campaign_body, connection
@@ -125,6 +126,17 @@ def test_a_crash_tells_nothing_of_the_inside(api: Api) -> None:
 
     assert "campaigns" not in str(told)
     assert "SELECT" not in str(told)
+
+
+def test_a4_a_crash_names_the_line_of_the_log_that_tells_more(api: Api) -> None:
+    api.rows(lambda db: db.execute(text("ALTER TABLE campaigns RENAME TO gone")))
+
+    with capture_logs() as lines:
+        way_out = assert_told(api("GET", "/api/campaigns"), 500)["error"]
+
+    (line,) = lines
+    assert way_out == f"try again, or tell us the reference {line['reference']}"
+    assert len(line["reference"]) == 12
 
 
 def test_a_store_that_is_away_is_a_503_to_come_back_to(api: Api) -> None:
