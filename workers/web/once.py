@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from domain.errors import ConflictError, Detail
+from domain.phone import mask_in
 from domain.validation import refused
 from infra.db import idempotency
 from infra.db.idempotency import Answered
@@ -70,5 +71,7 @@ def _fingerprint(request: Request, body: bytes) -> bytes:
 
 def _again(before: Answered, fingerprint: bytes, key: str) -> Response:
     if before.fingerprint != fingerprint:
-        raise ConflictError(f"the {HEADER} '{key}' was used for another request", "use a new key for a new request")
+        raise ConflictError(
+            f"the {HEADER} '{mask_in(key)}' was used for another request", "use a new key for a new request"
+        )
     return Response(before.answer, before.status_code, {"Idempotency-Replayed": "true"}, JSON)

@@ -176,3 +176,12 @@ def leave_the_database(api: Api) -> None:
     api.runner.run(api.runtime.database.dispose())
     gone = create_engine("postgresql://outdial@/outdial?host=/nowhere")
     object.__setattr__(api.runtime, "database", gone)
+
+
+def test_a_key_that_holds_a_number_is_told_masked(api: Api) -> None:
+    keyed = {"Idempotency-Key": "contact-14155552671"}
+    api("POST", "/api/contacts", json={"phoneNumber": "+14155552671"}, headers=keyed)
+
+    told = assert_told(api("POST", "/api/contacts", json={"phoneNumber": "+14155552672"}, headers=keyed), 409)
+
+    assert told["message"] == "the Idempotency-Key 'contact-…71' was used for another request"
