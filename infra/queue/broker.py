@@ -13,6 +13,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.worker import Worker
 
 from domain.errors import ConfigurationError
+from infra.queue.quarantine import QuarantiningBroker
 
 NAMESPACE = "outdial"
 SOCKET_TIMEOUT_SECONDS = 2.0
@@ -24,7 +25,7 @@ RESTART_DELAY_SECONDS = 0.2
 def make_broker(url: str) -> RedisBroker:
     """A broker on a `redis://` or `unix://` URL; a URL's pool does not retry, which an enqueue must not."""
     try:
-        return RedisBroker(  # type: ignore[no-untyped-call]
+        return QuarantiningBroker(  # type: ignore[no-untyped-call]
             url=url,
             namespace=NAMESPACE,
             heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,

@@ -23,6 +23,18 @@ def dial_entries(entries: Sequence[Entry]) -> Message[None]:
     return _message(DIAL, DIAL_ENTRIES, list(entries))
 
 
+def entries_of(argument: object) -> list[Entry]:
+    """What `dial_entries` put into a message; ValueError when it is anything else, of an older version, say."""
+    if not isinstance(argument, list) or len(argument) > MOST_ENTRIES or not all(map(_is_entry, argument)):
+        raise ValueError("this is no list of at most 64 entries")
+    return [Entry(*fields) for fields in argument]
+
+
+def _is_entry(fields: object) -> bool:
+    """Eight integers: one number that is none would be the end of every comparison with it."""
+    return isinstance(fields, list) and len(fields) == len(Entry._fields) and all(type(one) is int for one in fields)
+
+
 def ingest_cohort(cohort_id: int) -> Message[None]:
     return _message(COHORTS, INGEST_COHORT, cohort_id)
 

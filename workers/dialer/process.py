@@ -8,7 +8,7 @@ further message, so that others do, or the scheduler sees them wait.
 import asyncio
 
 from infra.queue.broker import declare, start_worker
-from infra.queue.messages import DIAL, DIAL_ENTRIES
+from infra.queue.messages import DIAL, DIAL_ENTRIES, entries_of
 from workers.dialer.engine import Engine
 from workers.runtime import Runtime
 
@@ -23,8 +23,8 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
     engine = Engine(runtime)
     loop = asyncio.get_running_loop()
 
-    def take(entries: list[list[int]]) -> None:
-        asyncio.run_coroutine_threadsafe(engine.accept(entries), loop).result()
+    def take(entries: object) -> None:
+        asyncio.run_coroutine_threadsafe(engine.accept(entries_of(entries)), loop).result()
 
     declare(runtime.broker, DIAL, DIAL_ENTRIES, take)
     worker = start_worker(runtime.broker, {DIAL}, THREADS, MESSAGES_HELD, POLL_MS)
