@@ -6,6 +6,7 @@ a 5xx is this protocol's word that nothing was placed; what may have been placed
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Annotated
 
 import orjson
@@ -134,6 +135,7 @@ def _answered(attempt_id: int, answer: Answer, now: int) -> Report:
                 reason="server_error",
                 started_at=started,
                 trouble=Trouble.SERVER_ERROR,
+                retry_after=_seconds(answer.retry_after, now),
             )
     return _report(attempt_id, now, UNKNOWN, reason=f"http_{answer.status}", started_at=started)
 
@@ -159,17 +161,27 @@ def _refused(attempt_id: int, answer: Answer, now: int) -> Report:
     reason = f"http_{answer.status}"
     if trouble is None:
         return _report(attempt_id, now, ProviderStatus.FAILED, reason=reason, started_at=answer.started_at)
-    wait = _seconds(answer.retry_after)
+    wait = _seconds(answer.retry_after, now)
     return _report(
         attempt_id, now, Outcome.VOID, reason=reason, started_at=answer.started_at, trouble=trouble, retry_after=wait
     )
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After in seconds, an hour at most; its rare date form is left to the doubling pauses."""
-    if retry_after is None or not (retry_after.isascii() and retry_after.isdigit()):
+def _seconds(retry_after: str | None, now: int) -> float | None:
+    """Retry-After in seconds from `now` on, an hour at most; one that cannot be read is left to the doubling pauses."""
+    if retry_after is None or not retry_after.isascii():
         return None
-    return min(float(retry_after), LONGEST_RETRY_AFTER.total_seconds())
+    wait = float(retry_after) if retry_after.isdigit() else _seconds_until(retry_after, now)
+    return None if wait is None else max(0.0, min(wait, LONGEST_RETRY_AFTER.total_seconds()))
+
+
+def _seconds_until(date: str, now: int) -> float | None:
+    """HTTP's form of a date; one without a zone is in none."""
+    try:
+        at = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return None
+    return None if at.tzinfo is None else (at - instant(now)).total_seconds()
 
 
 def _parse(body: bytes) -> ProviderAnswer | None:

@@ -101,6 +101,8 @@ def _not_counted(reason: str, trouble: Trouble, after: float | None = None) -> R
 UNREADABLE = _report("unknown", reason="unreadable_answer")
 SERVER_ERROR = _report("provider_error", reason="server_error", trouble=Trouble.SERVER_ERROR)
 REFUSED = Trouble.REFUSED_CREDENTIALS
+IN_A_MINUTE, LONG_OVER = "Tue, 14 Nov 2023 22:14:21 GMT", "Sunday, 06-Nov-94 08:49:37 GMT"
+NEXT_CENTURY = "Mon, 01 Jan 2125 00:00:00 GMT"
 
 PLACED: list[tuple[str, Exchange, Report]] = [
     ("a reference is an acceptance", _answer(200, b'{"ref": "r-1"}'), _report("accepted", ref="r-1")),
@@ -130,9 +132,19 @@ PLACED: list[tuple[str, Exchange, Report]] = [
     ("nor 429", _answer(429), _not_counted("http_429", Trouble.THROTTLED)),
     ("429 says how long", _answer(429, b"", "7"), _not_counted("http_429", Trouble.THROTTLED, 7.0)),
     ("an hour at most", _answer(429, b"", "9" * 400), _not_counted("http_429", Trouble.THROTTLED, 3600.0)),
-    ("a date is left alone", _answer(429, b"", "Fri, 31 Dec"), _not_counted("http_429", Trouble.THROTTLED)),
+    ("nought", _answer(429, b"", "0"), _not_counted("http_429", Trouble.THROTTLED, 0.0)),
+    ("a date says how long from now", _answer(429, b"", IN_A_MINUTE), _not_counted("http_429", Trouble.THROTTLED, 60.0)),
+    ("an hour at most again", _answer(429, b"", NEXT_CENTURY), _not_counted("http_429", Trouble.THROTTLED, 3600.0)),
+    ("a date that is over", _answer(429, b"", LONG_OVER), _not_counted("http_429", Trouble.THROTTLED, 0.0)),
+    ("a date without a zone", _answer(429, b"", "Tue Nov 14 22:14:21 2023"), _not_counted("http_429", Trouble.THROTTLED)),
+    ("a year that is none", _answer(429, b"", f"1 Jan {'9' * 30}"), _not_counted("http_429", Trouble.THROTTLED)),
+    ("half a date", _answer(429, b"", "Fri, 31 Dec"), _not_counted("http_429", Trouble.THROTTLED)),
+    ("less than nought", _answer(429, b"", "-5"), _not_counted("http_429", Trouble.THROTTLED)),
+    ("no number", _answer(429, b"", "\u0663"), _not_counted("http_429", Trouble.THROTTLED)),
+    ("403 may say so, too", _answer(403, b"", "7"), _not_counted("http_403", REFUSED, 7.0)),
     ("500 says nothing was placed", _answer(500), SERVER_ERROR),
     ("503 too", _answer(503), SERVER_ERROR),
+    ("and may say how long", _answer(503, b"", "7"), SERVER_ERROR._replace(retry_after_seconds=7.0)),
     ("lost after the first byte", Lost("timeout", STARTED), _report("unknown", reason="timeout")),
     (
         "unreachable",
