@@ -6,6 +6,7 @@ by one of three values: `NotSent`, `Lost` (the first byte may have left) or `Ans
 """
 
 import asyncio
+import errno
 import ssl
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from infra.deadlines import Deadlines
 
 MOST_ANSWER_BYTES = 64 * 1024
 LONGEST_IDLE_SECONDS = 4.0
+OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 MOST_IDLE = 2000
 
 
@@ -89,6 +91,10 @@ class UnreachableError(Exception):
     """No connection could be made; nothing was sent."""
 
 
+class NoSocketsError(UnreachableError):
+    """Nor could one have been made to anybody else: this process, or its host, has no socket left for it."""
+
+
 class PrivateAddressError(OSError):
     """The address is not public, and only public ones are allowed."""
 
@@ -115,6 +121,8 @@ class Transport:
             async with asyncio.timeout(self._connect_seconds):
                 return Line(self, address, await self._connect(address))
         except (OSError, ValueError, ssl.SSLError) as error:
+            if getattr(error, "errno", None) in OURS:
+                raise NoSocketsError("no_sockets") from None
             raise UnreachableError(type(error).__name__) from None
 
     async def _connect(self, address: Address) -> "_Line":

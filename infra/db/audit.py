@@ -30,7 +30,7 @@ FETCH = 5000
 # that a connection had trouble.
 CALM_REASONS = [
     "late", "control_stale", "campaign_changed", "window_closed", "callee_window", "ceiling", "claim_unanswered",
-    NEVER_PLACED,
+    "no_sockets", NEVER_PLACED,
 ]  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 """The transport against raw servers: it always knows whether the first byte has left, and sends nothing twice."""
 
 import asyncio
+import os
+import resource
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -20,6 +22,7 @@ from infra.connections.transport import (
     Answer,
     Exchange,
     Lost,
+    NoSocketsError,
     NotSent,
     Transport,
     UnreachableError,
@@ -145,6 +148,24 @@ def test_a_refused_connect_is_unreachable() -> None:
             await _transport().borrow(address)
 
     uvloop.run(scenario())
+
+
+def test_a_process_without_sockets_says_so_and_not_that_its_provider_is_away() -> None:
+    """Else every process would let the connection cool down for the sake of one."""
+
+    async def scenario() -> None:
+        async with peer() as provider:
+            transport = _transport()
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            os.close(lowest_free := os.dup(0))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+            try:
+                await _borrowed(transport, provider.url)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    with pytest.raises(NoSocketsError, match="no_sockets"):
+        uvloop.run(scenario())
 
 
 def test_a_name_nobody_knows_is_unreachable() -> None:

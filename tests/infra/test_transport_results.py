@@ -100,19 +100,19 @@ async def drips(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
+WHOLE = OK + b"Content-Length: 14\r\n\r\n" + TAKEN
 RESULTS: list[tuple[str, Handle, Kind, str | None]] = [
     ("taken", answers(b"200 OK", TAKEN), Kind.PLACED, None),
     ("taken with 201", answers(b"201 Created", TAKEN), Kind.PLACED, None),
     ("taken with 202", answers(b"202 Accepted", TAKEN), Kind.PLACED, None),
     ("ended at once", answers(b"200 OK", b'{"status": "busy"}'), Kind.PLACED, None),
-    ("taken after a 100", says(b"HTTP/1.1 100 Continue\r\n\r\n", OK + b"Content-Length: 14\r\n\r\n" + TAKEN),
-     Kind.PLACED, None),
-    ("taken after a 103", says(b"HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n", OK + b"Content-Length: 14\r\n\r\n" + TAKEN),
+    ("taken after a 100", says(b"HTTP/1.1 100 Continue\r\n\r\n", WHOLE), Kind.PLACED, None),
+    ("taken after a 103", says(b"HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n", WHOLE),
      Kind.PLACED, None),
     ("taken in chunks", says(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"e\r\n" + TAKEN, b"\r\n0\r\n\r\n"),
      Kind.PLACED, None),
     ("taken over HTTP/1.0", says(b"HTTP/1.0 200 OK\r\n\r\n" + TAKEN, then="close"), Kind.PLACED, None),
-    ("taken, and hung up on", says(OK + b"Content-Length: 14\r\n\r\n" + TAKEN, then="reset"), Kind.PLACED, None),
+    ("taken, and hung up on", says(WHOLE, then="reset"), Kind.PLACED, None),
     ("400", answers(b"400 Bad Request"), Kind.REFUSED, "http_400"),
     ("401", answers(b"401 Unauthorized"), Kind.REFUSED, "http_401"),
     ("403", answers(b"403 Forbidden"), Kind.REFUSED, "http_403"),
@@ -160,9 +160,7 @@ RESULTS: list[tuple[str, Handle, Kind, str | None]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("handle", "expected", "reason"), [pytest.param(*row, id=name) for name, *row in RESULTS]
-)
+@pytest.mark.parametrize(("handle", "expected", "reason"), [pytest.param(*row, id=name) for name, *row in RESULTS])
 def test_what_an_exchange_comes_to(handle: Handle, expected: Kind, reason: str | None) -> None:
     report, seen = uvloop.run(_dialled(handle, request_seconds=SHORT if reason == "timeout" else LONG))
 
@@ -235,7 +233,7 @@ async def _dialled_on_one_that_closes() -> tuple[Report, Peer]:
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _until_asked(reader)
-        writer.write(OK + b"Content-Length: 14\r\n\r\n" + TAKEN)
+        writer.write(WHOLE)
         await closing.wait()
         writer.transport.abort()
 

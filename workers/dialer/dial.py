@@ -20,7 +20,7 @@ from domain.outcome import Outcome
 from domain.sms import measure
 from domain.template import MISSING_VARIABLE, MissingVariableError, render
 from infra.connections import http
-from infra.connections.transport import Exchange, NotSent, Transport, UnreachableError
+from infra.connections.transport import Exchange, NoSocketsError, NotSent, Transport, UnreachableError
 from infra.db.attempts import Claimed
 from workers.control import ControlState
 from workers.dialer.alarm import Alarm
@@ -97,6 +97,8 @@ class Dial:
         entry = claim.entry
         try:
             line = await self._transport.borrow(route.credentials.address)
+        except NoSocketsError as error:
+            return NotSent(str(error))
         except UnreachableError as error:
             return NotSent(f"unreachable: {error}", unreachable=True)
         callee_until = _callee_until(claim, spec)
