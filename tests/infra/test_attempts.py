@@ -194,6 +194,16 @@ def test_a_void_attempt_leaves_its_number_to_the_next_claim(run: Run) -> None:
     assert (again.attempt_id > first, again.entry.number) == (True, 1)
 
 
+def test_the_ledger_itself_takes_no_second_attempt_of_a_number(run: Run) -> None:
+    """Whatever goes wrong above it."""
+    made = run(lambda db: scene(db, contacts=1))
+    (first,) = run(lambda db: claimed(db, made))
+    run(lambda db: amend(db, "attempts", first, outcome="busy", ended_at=datetime.now(UTC)))
+
+    with pytest.raises(IntegrityError, match="attempts_number"):
+        run(lambda db: _copy(db, first))
+
+
 def test_a_claim_is_found_by_its_token(run: Run) -> None:
     made, token = run(scene), uuid4()
     ours, _ = run(lambda db: claims(db, [entry(made, one) for one in made.contact_ids[:2]], token=token))
@@ -262,6 +272,13 @@ def test_what_a_provider_has_accepted_is_put_off_until_the_wait_of_its_rung_has_
     assert [one.attempt_id for one in found] == [old]
     assert run(lambda db: attempt(db, fresh)).look_at == now + timedelta(seconds=1)
     assert run(lambda db: attempt(db, fresh)).looks == 2
+
+
+async def _copy(db: AsyncConnection, attempt_id: int) -> None:
+    columns = """organization_id, campaign_id, cohort_id, contact_id, run, number, epoch, connection_id, phone, caller,
+                 slot_at, claim_token, claimed_by"""
+    statement = f"INSERT INTO attempts ({columns}) SELECT {columns} FROM attempts WHERE id = :id"
+    await db.execute(text(statement), {"id": attempt_id})
 
 
 async def _store_opt_out(db: AsyncConnection, made: Scene, number: str) -> None:

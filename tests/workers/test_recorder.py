@@ -16,7 +16,8 @@ from infra.db.engine import autocommit, create_engine
 from infra.settings import Settings
 from tests.builders import Scene, connection, scene
 from tests.conftest import Run
-from tests.rows import amend, attempt, claimed, contact, contradictions, health, miscounts, number_of
+from tests.rows import amend, attempt, claimed, claims, contact, contradictions, entry, health, miscounts, number_of
+from tests.texting import misledgered, texting
 from tests.workers.runtimes import with_runtime
 from workers.recorder import Recorder
 from workers.runtime import Runtime
@@ -134,6 +135,17 @@ def test_an_accepted_message_is_sent_until_its_receipt_says_otherwise(run: Run, 
     assert (accepted.outcome, accepted.ended_at, done.state) == ("sent", NOW, "done")
     assert (row.outcome, row.ended_at, row.segments, person.state) == ("failed", ENDED, 2, "exhausted")
     assert (run(miscounts), run(contradictions)) == ([], [])
+
+
+def test_a_message_that_was_never_sent_gives_its_place_in_the_days_quota_back(run: Run, settings: Settings) -> None:
+    made = run(lambda db: texting(db, quota=1, contacts=2))
+    run(lambda db: claims(db, [entry(made, made.contact_ids[0])]))
+
+    _record(settings, [report("void")])
+
+    ((again,), _) = run(lambda db: claims(db, [entry(made, made.contact_ids[1])]))
+    assert again.entry.contact_id == made.contact_ids[1]
+    assert not run(misledgered)
 
 
 def test_what_was_told_is_kept(run: Run, settings: Settings) -> None:

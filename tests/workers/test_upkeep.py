@@ -113,6 +113,24 @@ def test_folded_counts_are_the_same_sums_in_few_rows(run: Run) -> None:
     assert run(lambda db: rows(db, "SELECT value, n FROM campaign_counts")) == [("done", 20)]
 
 
+def test_a_fold_that_finds_who_left_and_not_who_came_keeps_the_difference(run: Run, database_url: str) -> None:
+    """Locked rows are left to whoever has them, so the sum of the others may well be below zero."""
+    made = run(lambda db: scene(db, contacts=20))
+    run(lambda db: execute(db, "UPDATE contacts SET state = 'done', due_at = NULL"))
+
+    async def while_locked() -> None:
+        database = create_engine(database_url)
+        async with database.begin() as holder:
+            await execute(holder, "SELECT FROM campaign_counts WHERE value = 'ready' AND n > 0 FOR UPDATE")
+            async with database.begin() as db:
+                await upkeep.fold(db, made.campaign_id)
+        await database.dispose()
+
+    asyncio.run(while_locked())
+
+    assert run(lambda db: rows(db, COUNTED)) == [("done", 20)]
+
+
 def test_counts_equal_the_ledger_in_every_snapshot_while_writers_and_folds_run(run: Run, database_url: str) -> None:
     made = run(lambda db: scene(db, contacts=0))
 

@@ -1,8 +1,8 @@
 """The dialer's engine on real rows and a tiny provider: each entry once, at its slot, or not at all."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.attempt import Entry
 from domain.campaign import Action
 from infra.db import attempts, campaigns
+from infra.db.attempts import Refused
+from infra.db.recording import Locked
 from infra.settings import Settings
 from tests import builders
 from tests.builders import Scene, phone, scene
@@ -24,8 +26,10 @@ from tests.conftest import Run
 from tests.infra.providers import Peer, listening
 from tests.rows import amend, attempt, contact, contradictions, entry, health, miscounts, now, number_of, point
 from tests.shifted import shifted_clock
+from tests.texting import texting
 from tests.workers.runtimes import with_runtime
 from tests.zones import zone_where_it_is
+from workers import recorder
 from workers.dialer.engine import Engine
 from workers.runtime import Runtime
 
@@ -162,6 +166,24 @@ def test_a_message_expires_with_the_window_and_keeps_its_segments(run: Run, sett
     row = run(lambda db: attempt(db, 1))
     assert placed["expires_at"] == until.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     assert (row.segments, run(lambda db: contact(db, made.contact_ids[0])).state) == (2, "done")
+
+
+def test_a_message_that_might_leave_on_the_next_day_is_not_sent_on_this_ones_quota(
+    run: Run, settings: Settings
+) -> None:
+    """Its slot may be used for a day, so it always might."""
+    made = run(lambda db: texting(db, contacts=1))
+    refused: list[Refused] = []
+
+    async def step(engine: Engine, _: Provider, __: Runtime) -> None:
+        engine._dial.tally.void = lambda one, reason: refused.append(Refused(one, reason))  # type: ignore[method-assign]  # noqa: SLF001
+        await engine.accept(_message(_entries(made)))
+        await _until(lambda: len(refused) == 1)
+
+    placed = _dial(settings.model_copy(update={"slot_tolerance_ms": 24 * 3_600_000}), made, step)
+
+    assert (placed, [one.reason for one in refused]) == ([], ["contact"])
+    assert run(lambda db: contact(db, made.contact_ids[0])).state == "ready"
 
 
 def test_copies_of_a_message_are_dialled_once(run: Run, settings: Settings) -> None:
@@ -387,18 +409,27 @@ def test_a_stop_waits_for_the_attempts_of_a_claim_under_way(
     assert run(lambda db: attempt(db, 1)).outcome is not None
 
 
-def test_reports_are_handed_in_until_the_database_takes_them(run: Run, settings: Settings) -> None:
+def test_reports_are_handed_in_until_the_database_takes_them(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = run(lambda db: scene(db, contacts=1))
+    lock, tries = recorder.lock, list[int]()
 
-    async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
-        provider.answering.clear()
+    async def away_at_first(connection: AsyncConnection, ids: Iterable[int]) -> Locked:
+        tries.extend(ids)
+        if len(tries) < 3:
+            raise ConnectionResetError
+        return await lock(connection, tries)
+
+    async def step(engine: Engine, _: Provider, runtime: Runtime) -> None:
+        monkeypatch.setattr(recorder, "lock", away_at_first)
+        monkeypatch.setattr("workers.dialer.dial.HAND_IN_AGAIN_SECONDS", 0.01)
         await engine.accept(_message(_entries(made)))
-        await provider.asked.wait()
-        await _cut_off(runtime)
-        provider.answering.set()
         await _until_in(runtime, "attempts WHERE outcome = 'completed'", 1)
 
-    assert len(_dial(settings, made, step)) == 1
+    placed = _dial(settings, made, step)
+
+    assert (len(placed), len(tries)) == (1, 3)
 
 
 def test_a_contact_whose_own_hours_are_closed_is_not_dialled_and_loses_nothing(run: Run, settings: Settings) -> None:
@@ -541,20 +572,10 @@ async def _with_a_broken_connection(db: AsyncConnection, made: Scene) -> Scene:
     return Scene(made.organization_id, broken, campaign_id, cohort_id, ids)
 
 
-async def _cut_off(runtime: Runtime) -> None:
-    async with runtime.database.connect() as connection:
-        await connection.execute(
-            text("""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                    WHERE datname = current_database() AND pid <> pg_backend_pid()""")
-        )
-
-
 async def _until_in(runtime: Runtime, what: str, number: int) -> None:
     async def found() -> int:
-        with suppress(DBAPIError):  # a test that cuts everybody off cuts this off, too
-            async with runtime.database.connect() as connection:
-                return await number_of(connection, what)
-        return -1
+        async with runtime.database.connect() as connection:
+            return await number_of(connection, what)
 
     async with asyncio.timeout(20):
         while await found() != number:  # noqa: ASYNC110 - rows tell nobody

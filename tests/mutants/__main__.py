@@ -1,0 +1,64 @@
+"""`make mutants`: plants each bug in a copy of the tree and has it killed; fails when one survives.
+
+`python -m tests.mutants [NAME ...] [--jobs 2]`. First the killers are run where nothing is planted: they must pass.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.mutants.catalogue import Mutant, catalogue
+from tests.mutants.trial import Verdict, try_out, unharmed
+
+
+def main() -> int:
+    options = _options()
+    console = Console()
+    known = {mutant.name: mutant for mutant in catalogue()}
+    if unknown := set(options.names) - known.keys():
+        console.print(f"no mutant is called {', '.join(sorted(unknown))}; there are {', '.join(known)}", style="red")
+        return 2
+    chosen = [known[name] for name in options.names or known]
+    console.print(f"{len(chosen)} mutants; first what is to kill them, where nothing is planted")
+    if failed := unharmed(chosen):
+        console.print(failed, markup=False)
+        return 1
+    verdicts = _verdicts(console, chosen, options.jobs)
+    console.print(_table(chosen, verdicts))
+    survivors = [verdict.mutant for verdict in verdicts if not verdict.is_killed]
+    console.print(f"{len(verdicts) - len(survivors)} of {len(verdicts)} killed")
+    return 1 if survivors else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default: 2)")
+    return parser.parse_args()
+
+
+def _verdicts(console: Console, chosen: Sequence[Mutant], jobs: int) -> list[Verdict]:
+    verdicts = []
+    with ThreadPoolExecutor(jobs) as pool:
+        for done in as_completed([pool.submit(try_out, mutant) for mutant in chosen]):
+            verdicts.append(verdict := done.result())
+            told = "killed" if verdict.is_killed else "SURVIVED"
+            console.print(f"{verdict.seconds:5.1f} s  {told:8}  {verdict.mutant}: {verdict.by}", markup=False)
+    return verdicts
+
+
+def _table(chosen: Sequence[Mutant], verdicts: Sequence[Verdict]) -> Table:
+    by_name = {verdict.mutant: verdict for verdict in verdicts}
+    table = Table("Mutant", "Breaks", "Killed by", "s")
+    for mutant in chosen:
+        verdict = by_name[mutant.name]
+        style = "green" if verdict.is_killed else "bold red"
+        table.add_row(mutant.name, mutant.breaks, f"[{style}]{verdict.by}[/]", f"{verdict.seconds:.0f}")
+    return table
+
+
+sys.exit(main())
