@@ -91,6 +91,27 @@ def test_nobody_is_due_in_a_run_before_it_began_although_it_began_while_a_report
     assert after.due_at >= began
 
 
+def test_a_report_that_waited_for_another_goes_by_what_that_has_left(
+    run: Run, settings: Settings, database_url: str
+) -> None:
+    retried = {"max_retries": 1, "retry_interval_minutes": 5, "retry_on": {"busy": {"enabled": True}}}
+    made = run(lambda db: scene(db, contacts=1, retry_config=retried))
+    (attempt_id,) = run(lambda db: claimed(db, made))
+
+    async def reach(db: AsyncConnection) -> None:
+        await execute(db, "UPDATE contacts SET state = 'done'")
+        await execute(db, "UPDATE attempts SET outcome = 'completed', ended_at = now()")
+
+    async def record(_: AsyncConnection) -> None:
+        async with open_runtime(settings) as runtime:
+            assert await Recorder(runtime).record(Report(attempt_id, "busy", Source.CALLBACK, instant(now())))
+
+    asyncio.run(meanwhile(database_url, reach, record))
+
+    assert run(lambda db: one(db, "SELECT outcome FROM attempts")) == "completed"
+    assert run(lambda db: contact(db, made.contact_ids[0])).state == "done"
+
+
 def test_deliveries_are_written_down_in_the_order_an_erasure_locks_them(run: Run, database_url: str) -> None:
     made = run(told_in_reverse)
     taken = run(lambda db: webhook_deliveries.take(db, {made.campaign_id: 9}, datetime.now(UTC), A_DAY))

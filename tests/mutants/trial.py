@@ -23,7 +23,9 @@ LONGEST_SECONDS = 600
 MOST_SEEDS = 200
 FAILED = re.compile(r"^FAILED (?P<test>\S+?::[^\s\[]+(?:\[.*\])?) - (?P<message>.*)$", re.MULTILINE)
 # What a failed test says when it missed what must be there, or met what must not.
-ASSERTED = ("assert", "AssertionError", "Failed:", "ExceptionGroup", "TimeoutError", "sqlalchemy.exc.NoResultFound")
+NOTICED = re.compile(
+    r"assert|AssertionError|Failed:|ExceptionGroup|TimeoutError|sqlalchemy\.exc\.NoResultFound|.*DeadlockDetectedError"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def _judged(mutant: Mutant, tree: Path, seeds: int) -> tuple[bool, str]:
 def killer_in(words: str) -> str | None:
     """The test of which an assertion failed, None where there is none."""
     failed = FAILED.finditer(words)
-    return next((found["test"] for found in failed if found["message"].startswith(ASSERTED)), None)
+    return next((found["test"] for found in failed if NOTICED.match(found["message"])), None)
 
 
 def _commands(killers: Sequence[str], seeds: int) -> Iterator[list[str]]:

@@ -193,6 +193,19 @@ def test_a_contact_follows_its_latest_attempt_only(run: Run, settings: Settings)
     assert run(lambda db: contact(db, made.contact_ids[0])).state == "dialing"
 
 
+def test_who_was_reached_after_all_is_done_though_a_later_attempt_was_void(run: Run, settings: Settings) -> None:
+    made = run(_dialled)
+    _record(settings, [UNKNOWN])
+    run(lambda db: amend(db, "contacts", made.contact_ids[0], due_at=NOW - MINUTE))
+    (second,) = run(lambda db: claimed(db, made, number=2))
+
+    _record(settings, [report("completed", ENDED, CALLBACK)])
+    _record(settings, [report("void")._replace(attempt_id=second)])
+
+    assert run(lambda db: contact(db, made.contact_ids[0])).state == "done"
+    assert (run(miscounts), run(contradictions)) == ([], [])
+
+
 @pytest.mark.parametrize(("status", "state"), [("ended", "expired"), ("cancelled", "cancelled")])
 def test_after_the_end_nothing_is_tried_again(status: str, state: str, run: Run, settings: Settings) -> None:
     made = run(_dialled)
