@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo up test fuzz check bench bench-ingest chaos lock clean
+.PHONY: install demo up test fuzz check bench bench-ingest chaos mutants lock clean
 
 install: $(READY)
 
@@ -45,6 +45,9 @@ bench-ingest: $(READY)
 
 chaos: $(READY)
 	$(RUN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+mutants: $(READY)
+	$(RUN)/python -m tests.mutants $(MUTANTS)
 
 lock:
 	$(PYTHON) -m venv $(VENV)
