@@ -17,8 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.attempt import Entry
 from domain.campaign import Action
 from infra.db import attempts, campaigns
-from infra.db.attempts import Refused
-from infra.db.recording import Locked
+from infra.db.recording import Locked, lock
 from infra.settings import Settings
 from tests import builders
 from tests.builders import Scene, phone, scene
@@ -29,8 +28,8 @@ from tests.shifted import shifted_clock
 from tests.texting import texting
 from tests.workers.runtimes import with_runtime
 from tests.zones import zone_where_it_is
-from workers import recorder
 from workers.dialer.engine import Engine
+from workers.dialer.tally import Tally
 from workers.runtime import Runtime
 
 AHEAD = 150_000
@@ -169,20 +168,20 @@ def test_a_message_expires_with_the_window_and_keeps_its_segments(run: Run, sett
 
 
 def test_a_message_that_might_leave_on_the_next_day_is_not_sent_on_this_ones_quota(
-    run: Run, settings: Settings
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its slot may be used for a day, so it always might."""
     made = run(lambda db: texting(db, contacts=1))
-    refused: list[Refused] = []
+    refused: list[str] = []
+    monkeypatch.setattr(Tally, "void", lambda _tally, _entry, reason: refused.append(reason))
 
     async def step(engine: Engine, _: Provider, __: Runtime) -> None:
-        engine._dial.tally.void = lambda one, reason: refused.append(Refused(one, reason))  # type: ignore[method-assign]  # noqa: SLF001
         await engine.accept(_message(_entries(made)))
         await _until(lambda: len(refused) == 1)
 
     placed = _dial(settings.model_copy(update={"slot_tolerance_ms": 24 * 3_600_000}), made, step)
 
-    assert (placed, [one.reason for one in refused]) == ([], ["contact"])
+    assert (placed, refused) == ([], ["contact"])
     assert run(lambda db: contact(db, made.contact_ids[0])).state == "ready"
 
 
@@ -413,7 +412,7 @@ def test_reports_are_handed_in_until_the_database_takes_them(
     run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = run(lambda db: scene(db, contacts=1))
-    lock, tries = recorder.lock, list[int]()
+    tries: list[int] = []
 
     async def away_at_first(connection: AsyncConnection, ids: Iterable[int]) -> Locked:
         tries.extend(ids)
@@ -422,7 +421,7 @@ def test_reports_are_handed_in_until_the_database_takes_them(
         return await lock(connection, tries)
 
     async def step(engine: Engine, _: Provider, runtime: Runtime) -> None:
-        monkeypatch.setattr(recorder, "lock", away_at_first)
+        monkeypatch.setattr("workers.recorder.lock", away_at_first)
         monkeypatch.setattr("workers.dialer.dial.HAND_IN_AGAIN_SECONDS", 0.01)
         await engine.accept(_message(_entries(made)))
         await _until_in(runtime, "attempts WHERE outcome = 'completed'", 1)
