@@ -21,6 +21,7 @@ from infra.placeholders import placeholder_problem
 
 PREFIX = "OUTDIAL_"
 LEAST_SECRET = 32
+NEVER_SHOWN = ("_secret", "_key", "_token")
 # Read by the simulated provider's command alone.
 ELSEWHERE = frozenset({"OUTDIAL_SIMULATOR_SECRET"})
 
@@ -52,7 +53,7 @@ def _chosen(secret: SecretStr, text: str) -> SecretStr:
     return secret
 
 
-JwtSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
+LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_listed), Field(min_length=1)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_listed)]
@@ -68,8 +69,8 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
 
     jwt_algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
-    jwt_secret: JwtSecret | None = None
-    jwt_previous_secret: JwtSecret | None = None
+    jwt_secret: LongSecret | None = None
+    jwt_previous_secret: LongSecret | None = None
     jwks_file: Path | None = None
     jwks_url: str | None = None
     jwks_seconds: Positive = 300.0
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    metrics_token: LongSecret | None = None
     public_url: str | None = None
     allow_private_urls: bool = False
 
@@ -168,9 +170,8 @@ def _set(settings: Settings, *names: str) -> list[str]:
 def _problem(error: Mapping[str, Any]) -> str:
     """`OUTDIAL_TICK_MS is 'abc': …`; a value that may be a secret is not shown."""
     name, *place = error["loc"]
-    shown = (
-        "" if isinstance(error["input"], SecretStr) or "secret" in name or "key" in name else f" is {error['input']!r}"
-    )
+    is_secret = isinstance(error["input"], SecretStr) or name.endswith(NEVER_SHOWN)
+    shown = "" if is_secret else f" is {error['input']!r}"
     where = f" (element {place[0] + 1})" if place and isinstance(place[0], int) else ""
     return f"{PREFIX}{name.upper()}{where}{shown}: {error['msg'].removeprefix('Value error, ')}"
 

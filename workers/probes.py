@@ -1,15 +1,18 @@
 """`/metrics`, `/health/live` and `/health/ready`: the same on every process.
 
 The web serves them beside its API; every other process on a port of its own, when `OUTDIAL_METRICS_PORT` is set. They
-name no organization and no person, and ask for no token: keep them inside your network.
+name no organization and no person. `/metrics` asks for `OUTDIAL_METRICS_TOKEN` where one is set; the others tell up or
+away and ask nobody.
 """
 
 import asyncio
+import hmac
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -27,7 +30,9 @@ def routes(runtime: Runtime, *, with_backlogs: bool = False) -> list[Route]:
     """The three routes; backlogs are read from PostgreSQL by those processes that are in no hurry."""
     backlogs = Backlogs(runtime) if with_backlogs else None
 
-    async def metrics(_request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        if not _may_scrape(request, runtime.settings.metrics_token):
+            return _unknown()
         return Response(await scrape(runtime, backlogs), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     async def live(_request: Request) -> Response:
@@ -38,6 +43,22 @@ def routes(runtime: Runtime, *, with_backlogs: bool = False) -> list[Route]:
         return JSONResponse({"status": "away", "away": away}, 503) if away else JSONResponse({"status": "ok"})
 
     return [Route("/metrics", metrics), Route("/health/live", live), Route("/health/ready", ready)]
+
+
+def _may_scrape(request: Request, token: SecretStr | None) -> bool:
+    if token is None:
+        return True
+    given = [value for name, value in request.scope["headers"] if name == b"authorization"]
+    return len(given) == 1 and hmac.compare_digest(given[0], f"Bearer {token.get_secret_value()}".encode())
+
+
+def _unknown() -> Response:
+    body = {
+        "success": False,
+        "message": "metrics are for those who have their token",
+        "error": "send Authorization: Bearer <OUTDIAL_METRICS_TOKEN>",
+    }
+    return JSONResponse(body, 401, {"WWW-Authenticate": 'Bearer realm="outdial metrics"'})
 
 
 def probed(main: Main) -> Main:

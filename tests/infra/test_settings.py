@@ -29,7 +29,7 @@ def test_a_wrong_setting_is_named(name: str, value: str, told: str, monkeypatch:
     assert told in refused.value.message
 
 
-@pytest.mark.parametrize("name", ["OUTDIAL_JWT_SECRET", "OUTDIAL_ENCRYPTION_KEY"])
+@pytest.mark.parametrize("name", ["OUTDIAL_JWT_SECRET", "OUTDIAL_ENCRYPTION_KEY", "OUTDIAL_METRICS_TOKEN"])
 def test_a_wrong_secret_is_not_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "hunter2")
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count, pairwise
 
@@ -11,6 +11,7 @@ import httpx
 import pytest
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
+from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.applications import Starlette
 
@@ -100,6 +101,36 @@ def test_no_phone_number_stands_in_metrics(run: Run, settings: Settings) -> None
 
     assert 'outdial_attempts_total{campaign_id="1",outcome="failed"} 1.0' in shown
     assert [number for number in numbers if number.lstrip("+") in shown] == []
+
+
+METRICS_TOKEN = "what prometheus alone and nobody else may know"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ([f"Bearer {METRICS_TOKEN}"], 200),
+        ([], 401),
+        (["Bearer "], 401),
+        ([f"Bearer {METRICS_TOKEN}x"], 401),
+        ([METRICS_TOKEN], 401),
+        ([f"Bearer {METRICS_TOKEN}"] * 2, 401),
+        (["Bearer é"], 401),
+    ],
+)
+def test_a5_metrics_ask_for_their_token_where_one_is_set(settings: Settings, sent: list[str], status: int) -> None:
+    closed = settings.model_copy(update={"metrics_token": SecretStr(METRICS_TOKEN)})
+    headers = [(b"Authorization", one.encode()) for one in sent]
+
+    answer = with_runtime(closed, lambda runtime: asked(runtime, "/metrics", headers=headers))
+
+    assert (answer.status_code, "outdial_" in answer.text) == (status, status == 200)
+
+
+def test_a5_whether_a_process_lives_it_tells_everybody(settings: Settings) -> None:
+    closed = settings.model_copy(update={"metrics_token": SecretStr(METRICS_TOKEN)})
+
+    assert with_runtime(closed, lambda runtime: asked(runtime, "/health/live")).status_code == 200
 
 
 def test_a_scrape_goes_on_without_redis(run: Run, settings: Settings) -> None:
@@ -227,13 +258,16 @@ def _failed(reason: str) -> Report:
     return Report(1, "failed", Source.DIALER, instant(now()), instant(now()), ref=reason, reason=reason)
 
 
-async def asked(runtime: Runtime, path: str, *, with_backlogs: bool = False) -> httpx.Response:
-    return await answered(Starlette(routes=routes(runtime, with_backlogs=with_backlogs)), path)
+Headers = Sequence[tuple[bytes, bytes]]
 
 
-async def answered(app: Starlette, path: str) -> httpx.Response:
+async def asked(runtime: Runtime, path: str, *, with_backlogs: bool = False, headers: Headers = ()) -> httpx.Response:
+    return await answered(Starlette(routes=routes(runtime, with_backlogs=with_backlogs)), path, headers)
+
+
+async def answered(app: Starlette, path: str, headers: Headers = ()) -> httpx.Response:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://outdial.test") as client:
-        return await client.get(path)
+        return await client.get(path, headers=list(headers))
 
 
 def without_redis(runtime: Runtime) -> Runtime:

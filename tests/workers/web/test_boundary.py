@@ -72,6 +72,25 @@ def test_no_answer_is_kept_on_the_way_or_guessed_at(api: Api, path: str) -> None
     assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
 
 
+@pytest.mark.parametrize("path", ["/api/campaigns", "/api/health", "/api/callbacks/1", "/metrics", "/nothing"])
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_a5_no_page_of_another_site_may_read_an_answer(api: Api, method: str, path: str) -> None:
+    asking = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+
+    answer = api(method, path, headers=asking)
+
+    assert [name for name in answer.headers if name.startswith("access-control")] == []
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND"])
+@pytest.mark.parametrize("path", ["/api/campaigns", "/api/callbacks/1", "/metrics", "/nothing"])
+def test_a5_nothing_is_traced_or_tunnelled(api: Api, method: str, path: str) -> None:
+    answer = api(method, path, headers={"X-Secret": "hidden"})
+
+    assert answer.status_code in {404, 405}
+    assert "hidden" not in answer.text
+
+
 def test_the_page_of_the_docs_runs_its_own_scripts_only(api: Api) -> None:
     page = api.anonymous("GET", "/api/docs")
 
