@@ -1,4 +1,7 @@
-"""Telling a worker that there is work. The row is committed already and swept for, so a lost hint costs only time."""
+"""Telling a worker that there is work. The row is committed already and swept for, so a lost hint costs only time.
+
+Nobody who waits for an answer waits for a Redis that hangs.
+"""
 
 import asyncio
 
@@ -14,11 +17,14 @@ from infra.queue import messages
 
 logger = structlog.get_logger()
 
+PATIENCE_SECONDS = 0.5
+
 
 async def hint(broker: RedisBroker, message: Message[None]) -> None:
-    """Send it without holding up the event loop; failing is no error."""
+    """Send it without holding up the event loop, or anybody for long; failing is no error."""
     try:
-        await asyncio.to_thread(broker.enqueue, message)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.to_thread(broker.enqueue, message)
     except (DramatiqError, RedisError, OSError) as error:
         logger.warning("hint.lost", actor=message.actor_name, error=type(error).__name__)
 

@@ -24,10 +24,16 @@ from workers.scrape import Backlogs, scrape, stores_up
 from workers.serving import serve_until, server
 
 GRACE_SECONDS = 1
+STORES = frozenset({"PostgreSQL", "Redis"})
+# What the web accepts stands in rows, and is found there without a message.
+OF_THE_WEB = frozenset({"PostgreSQL"})
 
 
-def routes(runtime: Runtime, *, with_backlogs: bool = False) -> list[Route]:
-    """The three routes; backlogs are read from PostgreSQL by those processes that are in no hurry."""
+def routes(runtime: Runtime, *, with_backlogs: bool = False, needs: frozenset[str] = STORES) -> list[Route]:
+    """The three routes; backlogs are read from PostgreSQL by those processes that are in no hurry.
+
+    A process without a store that it does not need is `degraded`, and ready: it still does what it is asked for.
+    """
     backlogs = Backlogs(runtime) if with_backlogs else None
 
     async def metrics(request: Request) -> Response:
@@ -40,7 +46,11 @@ def routes(runtime: Runtime, *, with_backlogs: bool = False) -> list[Route]:
 
     async def ready(_request: Request) -> Response:
         away = [name for name, is_up in (await stores_up(runtime)).items() if not is_up]
-        return JSONResponse({"status": "away", "away": away}, 503) if away else JSONResponse({"status": "ok"})
+        if not away:
+            return JSONResponse({"status": "ok"})
+        if needs & set(away):
+            return JSONResponse({"status": "away", "away": away}, 503)
+        return JSONResponse({"status": "degraded", "away": away})
 
     return [Route("/metrics", metrics), Route("/health/live", live), Route("/health/ready", ready)]
 

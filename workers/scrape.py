@@ -22,7 +22,7 @@ from domain.attempt import instant
 from infra.db.engine import autocommit, snapshot
 from infra.db.status import MOST_LATER, Backlog, backlogs
 from infra.db.webhook_deliveries import MOST_COUNTED, pending
-from infra.queue.depth import Depth, depths
+from infra.queue.depth import Depth, depths, try_writing
 from workers.runtime import Runtime
 
 T = TypeVar("T")
@@ -33,8 +33,8 @@ AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisErr
 
 
 async def stores_up(runtime: Runtime) -> dict[str, bool]:
-    """Whether each store answers, by its name."""
-    checks = {"PostgreSQL": _ask_database(runtime), "Redis": asyncio.to_thread(runtime.broker.client.ping)}
+    """Whether each store does its work, by its name. A Redis that takes nothing answers a ping all the same."""
+    checks = {"PostgreSQL": _ask_database(runtime), "Redis": asyncio.to_thread(try_writing, runtime.broker.client)}
     answers = await asyncio.gather(*(_answer(check) for check in checks.values()))
     return {name: answered is not None for name, answered in zip(checks, answers, strict=True)}
 

@@ -31,6 +31,11 @@ def depths(client: Redis, queues: Sequence[str] = QUEUES) -> dict[str, Depth]:
     return {queue: _depth(*found) for queue, *found in zip(queues, counts, counts, counts, strict=True)}
 
 
+def try_writing(client: Redis) -> object:
+    """RedisError where it takes no writes: a replica, or one whose memory is full. Blocking, too."""
+    return client.set(f"{NAMESPACE}:tried", 1, ex=60)
+
+
 def _depth(waiting: int, unacknowledged: int, dead: int) -> Depth:
     """A message stands among the unacknowledged from its enqueuing until its acknowledgement."""
     return Depth(waiting, max(0, unacknowledged - waiting), dead)

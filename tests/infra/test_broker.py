@@ -1,6 +1,7 @@
 """The broker's way to Redis: it gives up in its own time, and never sends twice."""
 
 import socket
+from typing import Any
 
 import pytest
 from redis.exceptions import TimeoutError as NoAnswerError
@@ -11,7 +12,7 @@ from infra.queue.messages import ingest_cohort
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "unix:///nowhere/redis.sock"])
 def test_its_connections_have_our_time_out(url: str) -> None:
-    connection = make_broker(url).client.connection_pool.make_connection()
+    connection: Any = make_broker(url).client.connection_pool.make_connection()
 
     assert (connection.socket_timeout, connection.socket_connect_timeout) == (SOCKET_TIMEOUT_SECONDS,) * 2
 

@@ -27,7 +27,7 @@ from tests.conftest import Run
 from tests.rows import amend, claimed, entry, now
 from tests.workers.runtimes import with_runtime
 from workers.dialer.tally import Tally
-from workers.probes import probed, routes
+from workers.probes import OF_THE_WEB, probed, routes
 from workers.recorder import Recorder
 from workers.runtime import Runtime
 from workers.scrape import scrape
@@ -192,6 +192,15 @@ def test_a_process_without_redis_is_not_ready_and_names_it(settings: Settings) -
     answer = with_runtime(settings, lambda runtime: asked(without_redis(runtime), "/health/ready"))
 
     assert (answer.status_code, answer.json()) == (503, {"status": "away", "away": ["Redis"]})
+
+
+def test_a_process_without_a_store_that_it_does_not_need_is_ready_and_names_it(settings: Settings) -> None:
+    async def ask(runtime: Runtime) -> httpx.Response:
+        return await answered(Starlette(routes=routes(without_redis(runtime), needs=OF_THE_WEB)), "/health/ready")
+
+    answer = with_runtime(settings, ask)
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "degraded", "away": ["Redis"]})
 
 
 def test_a_process_without_postgresql_is_not_ready_and_names_it(settings: Settings) -> None:

@@ -95,7 +95,7 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
     app.callbacks = Callbacks(runtime, record or Recorder(runtime).record)
     app.router.routes.append(callbacks.route(app.callbacks))
     app.router.routes.append(replies.route(runtime))
-    app.router.routes.extend(probes.routes(runtime, with_backlogs=True))
+    app.router.routes.extend(probes.routes(runtime, with_backlogs=True, needs=probes.OF_THE_WEB))
     app.router.routes.extend(_described_routes())
     return app
 
