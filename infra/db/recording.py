@@ -13,6 +13,7 @@ from domain.connection import Health
 from domain.contact import ContactState
 from domain.outcome import Outcome
 from domain.recording import Attempt, Contact
+from infra.db.anonymity import KNOWN_WORDS
 
 
 class CampaignAt(NamedTuple):
@@ -111,10 +112,14 @@ async def outcomes(
     return history
 
 
+# Whoever was erased is not named again by a report that comes late.
 _ATTEMPTS = """
     UPDATE attempts a SET started_at = r.started_at, accepted_at = r.accepted_at, answered_at = r.answered_at,
         ended_at = r.ended_at, duration_seconds = r.duration_seconds, answered_by = r.answered_by,
-        provider_ref = r.provider_ref, provider_status = r.provider_status, outcome = r.outcome, reason = r.reason,
+        provider_ref = CASE WHEN a.phone LIKE '+%' THEN r.provider_ref END,
+        provider_status = CASE WHEN a.phone LIKE '+%' OR r.provider_status = ANY(CAST(:words AS text[]))
+            THEN r.provider_status END,
+        outcome = r.outcome, reason = r.reason,
         next_attempt_at = r.next_attempt_at, look_at = r.look_at, looks = r.looks, absent_at = r.absent_at,
         segments = r.segments
     FROM unnest(CAST(:id AS bigint[]), CAST(:started_at AS timestamptz[]), CAST(:accepted_at AS timestamptz[]),
@@ -146,7 +151,7 @@ _SAVE_BOTH = text(f"WITH moved AS ({_CONTACTS}) {_ATTEMPTS}")
 
 async def save(connection: AsyncConnection, attempts: Sequence[Attempt], contacts: Sequence[Contact]) -> None:
     """Write the changed rows of a locked batch; no contact changes without an attempt of its own."""
-    values = _arrays(attempts, _ATTEMPT_COLUMNS)
+    values = _arrays(attempts, _ATTEMPT_COLUMNS) | {"words": KNOWN_WORDS}
     if contacts:
         await connection.execute(_SAVE_BOTH, values | _arrays(contacts, _CONTACT_COLUMNS, "contact_"))
     elif attempts:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -155,6 +156,13 @@ STORIES = {
     "evidence after the horizon": (by_dialer(UNKNOWN, 10), horizon(), callback("completed", 65, duration=60)),
     "a message that is sent and delivered": (by_dialer("sent", ref="r-1"), callback("delivered", 30)),
     "a message that is sent and undelivered": (by_dialer("sent", ref="r-1"), callback("undelivered", 30)),
+    "a talk, told by everybody": (
+        by_dialer(UNKNOWN, 10, reason="timeout"),
+        callback("ringing", 1),
+        callback("answered", 5),
+        look_up("answered", 25, ref="r-1"),
+        callback("completed", 65, duration=60),
+    ),
     "a call that is still going": (by_dialer(ACCEPTED, ref="r-1"), callback("ringing", 1), callback("answered", 5)),
 }
 
@@ -166,6 +174,15 @@ def test_reports_may_come_in_any_order_and_more_than_once(name: str, data: st.Da
     shuffled = data.draw(st.permutations([*story, *again]), label="order")
 
     assert decided(*lived(shuffled)) == decided(*lived(story))
+
+
+@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("told_first", [0, 1], ids=["with what the dialer heard", "without"])
+def test_every_order_of_a_story_comes_to_the_same(name: str, told_first: int) -> None:
+    """All of them, and all where the answer to the dial was lost, or its dialer with it."""
+    story = STORIES[name][told_first:]
+
+    assert len({decided(*lived(order)) for order in permutations(story)}) == 1
 
 
 @pytest.mark.parametrize("status", [Status.ENDED, Status.CANCELLED])

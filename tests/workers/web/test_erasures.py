@@ -6,12 +6,14 @@ import gzip
 import re
 import zlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.attempt import Report, Source
 from infra.db import erasures
 from tests import builders
 from tests.builders import Scene
@@ -19,6 +21,7 @@ from tests.rows import amend, claimed, contradictions, miscounts, number_of
 from tests.workers.web.asking import Api, token
 from workers.erasing import erase_all
 from workers.ingest.ingest import ingest, limits
+from workers.recorder import Recorder
 
 PHONE = "+14155552671"
 OTHER = "+14155552672"
@@ -168,6 +171,21 @@ def test_after_an_erasure_no_column_of_any_table_holds_the_number(api: Api) -> N
         "attempts.phone", "cohort_files.data", "contacts.phone", "idempotency_keys.key", "opt_outs.phone",
         "people.phone", "rejected_records.cells", "stopped_numbers.phone",
     } <= before  # fmt: skip
+
+
+def test_what_a_provider_says_of_somebody_who_was_erased_is_taken_and_names_nobody(api: Api) -> None:
+    """A callback that is sent again a day later: it is not to come a third time."""
+    there = with_contact(api, made(api), [PHONE])
+    call(api, there, "void")
+    ask(api)
+    erase(api)
+    late = Report(1, f"{PHONE} hung up", Source.CALLBACK, datetime.now(UTC), ref=f"call to {PHONE}", duration_seconds=9)
+
+    known = api.runner.run(Recorder(api.runtime).record(late, there.connection_id))
+
+    assert known
+    assert holding(api, *FORMS) == set()
+    assert api.rows(lambda db: number_of(db, "contacts WHERE state = 'opted_out' AND due_at IS NULL")) == 1
 
 
 def test_everybody_else_stays(api: Api) -> None:
