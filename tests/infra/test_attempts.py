@@ -107,6 +107,15 @@ def test_an_entry_is_refused(case: Refusal, run: Run) -> None:
     assert (run(lambda db: contact(db, made.contact_ids[0])), run(lambda db: number_of(db, "attempts"))) == before
 
 
+def test_a_contact_is_claimed_for_its_own_campaign_only(run: Run) -> None:
+    made = run(lambda db: scene(db, contacts=1))
+    other = run(lambda db: _second_campaign(db, made, [phone(7)]))
+
+    claimed, refused = run(lambda db: claims(db, [entry(made, other.contact_ids[0])]))
+
+    assert (claimed, [one.reason for one in refused]) == ([], ["contact"])
+
+
 def test_a_number_that_opted_out_is_settled_by_the_claim(run: Run) -> None:
     made = run(lambda db: scene(db, contacts=1))
     run(lambda db: _store_opt_out(db, made, phone(0)))

@@ -1,10 +1,14 @@
 """Campaigns start and end at their time, or when their work is done; one that cannot keeps no other waiting."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from infra.db import promotion
 from infra.settings import Settings
 from tests import builders
 from tests.builders import Scene, scene
@@ -51,6 +55,30 @@ def test_what_is_not_due_is_left_alone(run: Run, settings: Settings) -> None:
     assert run(lambda db: _campaign(db, made)) == ("active", 1, "open")
 
 
+def test_a_campaign_whose_end_was_moved_since_it_was_looked_at_goes_on(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(scene)
+    run(lambda db: amend(db, "campaigns", made.campaign_id, epoch=2, end_at=NOW + HOUR))
+    monkeypatch.setattr(promotion, "to_end", _found([(made.campaign_id, 1)]))
+
+    with_runtime(settings, promote)
+
+    assert run(lambda db: _campaign(db, made)) == ("active", 2, "open")
+
+
+def test_a_campaign_that_got_a_file_since_it_was_looked_at_goes_on(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(_with_nothing_left)
+    run(lambda db: builders.cohort(db, made.campaign_id, status="processing"))
+    monkeypatch.setattr(promotion, "to_exhaust", _found([made.campaign_id]))
+
+    with_runtime(settings, promote)
+
+    assert run(lambda db: _campaign(db, made)) == ("active", 1, "open")
+
+
 def test_a_campaign_that_cannot_be_read_keeps_no_other_from_starting(run: Run, settings: Settings) -> None:
     broken = run(lambda db: scene(db, status="scheduled"))
     run(lambda db: amend(db, "campaigns", broken.campaign_id, start_at=NOW - 2 * HOUR))
@@ -60,6 +88,15 @@ def test_a_campaign_that_cannot_be_read_keeps_no_other_from_starting(run: Run, s
     with_runtime(settings, promote)
 
     assert run(lambda db: _campaign(db, good)) == ("active", 2, "open")
+
+
+def _found(campaigns: list[Any]) -> Callable[..., Awaitable[list[Any]]]:
+    """What a look found a moment ago."""
+
+    async def a_moment_ago(*_: object) -> list[Any]:
+        return campaigns
+
+    return a_moment_ago
 
 
 async def _campaign(db: AsyncConnection, made: Scene) -> tuple[str, int, str]:
