@@ -9,7 +9,7 @@ import orjson
 from domain.allowed_schedule import known_zone
 from domain.cohort import Plan
 from domain.cohort_file import ROW_TOO_LONG, Record
-from domain.phone import to_e164
+from domain.phone import to_callable
 from domain.template import MISSING_VARIABLE, lacking
 
 MISSING_PHONE = "missing_phone_number"
@@ -53,7 +53,7 @@ def judge(record: Record, plan: Plan, rules: Rules) -> Draft | Rejection:
     fault = record.fault or _misshapen(record.cells, plan, rules) or _incomplete(record.cells, plan)
     if fault is not None:
         return Rejection(record.line, fault, record.cells)
-    phone = to_e164(record.cells[plan.phone], rules.default_region)
+    phone = to_callable(record.cells[plan.phone], rules.default_region)
     if phone is None:
         return Rejection(record.line, INVALID_PHONE, record.cells)
     variables = _variables(record.cells, plan)

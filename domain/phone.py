@@ -6,9 +6,19 @@ same answers, and both have the same names, so that one import is all there is t
 
 import re
 
-from rphonenumbers import NumberParseException, PhoneNumberFormat, format_number, is_valid_number, parse
+from rphonenumbers import (
+    NumberParseException,
+    PhoneNumberFormat,
+    PhoneNumberType,
+    format_number,
+    number_type,
+    parse,
+)
 
 LONGEST_TEXT = 250
+# A number without a type is not valid.
+NO_NUMBER: frozenset[int] = frozenset({PhoneNumberType.UNKNOWN})
+NOBODYS_NUMBER: frozenset[int] = NO_NUMBER | {PhoneNumberType.PREMIUM_RATE}
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
 # Each character is looked at a few times at most, however long a text is and whatever somebody made it of.
@@ -25,13 +35,24 @@ def to_e164(text: str, default_region: str | None) -> str | None:
 
     A number with an extension is refused: nobody can dial it as it stands, and without the extension it is another one.
     """
+    return _read(text, default_region, NO_NUMBER)
+
+
+def to_callable(text: str, default_region: str | None) -> str | None:
+    """Like `to_e164`, and None for numbers at a premium rate: nobody lives there, and whoever owns them is paid for
+    each call that somebody's list makes. They may be opted out and erased like all others.
+    """
+    return _read(text, default_region, NOBODYS_NUMBER)
+
+
+def _read(text: str, default_region: str | None, refused: frozenset[int]) -> str | None:
     if len(text) > LONGEST_TEXT:
         return None
     try:
         number = parse(text, default_region)
     except (NumberParseException, UnicodeEncodeError):
         return None
-    if number.extension is not None or not is_valid_number(number):
+    if number.extension is not None or number_type(number) in refused:
         return None
     found: str = format_number(number, PhoneNumberFormat.E164)
     return found if _E164.match(found) else None

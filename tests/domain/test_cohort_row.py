@@ -35,6 +35,7 @@ def test_a_blank_timezone_is_none() -> None:
         (["  ", "u-1", "", ""], "missing_phone_number"),
         (["call me", "u-1", "", ""], "invalid_phone_number"),
         (["4155550133 x12", "u-1", "", ""], "invalid_phone_number"),
+        (["+1 900 234 5678", "u-1", "", ""], "invalid_phone_number"),
         (["4155550133", " ", "", ""], "missing_required_column:ID"),
         (["4155550133", "u-1", "EST", ""], "invalid_timezone"),
         (["4155550133", "u-1", "europe/paris", ""], "invalid_timezone"),

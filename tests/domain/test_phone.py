@@ -5,7 +5,7 @@ import phonenumbers
 import pytest
 import rphonenumbers
 
-from domain.phone import mask, mask_in, to_e164
+from domain.phone import mask, mask_in, to_callable, to_e164
 
 ZEROS = ("\u0660", "\uff10", "\u06f0", "\u0966")  # Arabic, full-width, Persian, Devanagari
 INTRUDERS = (
@@ -69,6 +69,33 @@ def test_a_valid_number_is_given_in_e164(text: str, region: str | None, expected
 )
 def test_what_nobody_can_dial_as_it_stands_is_refused(text: str, region: str | None) -> None:
     assert to_e164(text, region) is None
+
+
+@pytest.mark.parametrize("text", ["+1 900 555 1234", "+1 900 234 5678", "+44 909 879 0123", "0871 234 5678"])
+def test_u5_a_premium_number_can_be_opted_out_and_never_called(text: str) -> None:
+    assert to_e164(text, "GB") is not None
+    assert to_callable(text, "GB") is None
+
+
+@pytest.mark.parametrize("text", ["911", "112", "999", "116 117", "72975", "+1 976 234 5678", "+1 411", "*21#"])
+def test_u5_short_codes_and_emergency_numbers_are_no_numbers(text: str) -> None:
+    assert (to_e164(text, "US"), to_callable(text, "US")) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "region", "expected"),
+    [
+        ("+14155550133", None, "+14155550133"),
+        ("+١٤١٥٥٥٥٠١٣٣", None, "+14155550133"),
+        ("\uff0b\uff11\uff14\uff11\uff15\uff15\uff15\uff15\uff10\uff11\uff13\uff13", None, "+14155550133"),
+        ("1-800-356-9377", "US", "+18003569377"),
+    ],
+)
+def test_u5_whatever_script_it_is_written_in_a_number_is_one_number(
+    text: str, region: str | None, expected: str
+) -> None:
+    assert to_callable(text, region) == expected
+    assert expected.isascii()
 
 
 def test_the_reference_has_the_numbering_plans_of_the_library() -> None:

@@ -18,7 +18,7 @@ from domain.daily_quota import DailyQuota, judge
 from domain.errors import ConflictError, Detail, NotFoundError
 from domain.message_trial import COHORT, LASTS, Preview, Trial, check_open, missing, previewed, trial_of
 from domain.person import number_problem
-from domain.phone import mask, to_e164
+from domain.phone import mask, to_callable
 from domain.sms import Encoding
 from domain.validation import refused
 from infra.db import campaigns, contacts, opt_outs
@@ -138,10 +138,10 @@ class _Testing:
     def _phone(self, spec: CampaignSpec) -> str:
         """InvalidError with everything that is wrong with the number and the variables."""
         region = self.caller.organization.default_region
-        phone = to_e164(self.body.to, region)
+        phone = to_callable(self.body.to, region)
         problems = missing(spec.app_config.message, self.body.variables)
         if phone is None or problems:
-            numbers = (Detail("to", number_problem(region)),) if phone is None else ()
+            numbers = (Detail("to", f"{number_problem(region)} that may be called"),) if phone is None else ()
             raise refused(numbers + problems)
         return phone
 
