@@ -1,7 +1,8 @@
-"""What the installation has to do meanwhile: campaigns that share numbers and connections, uploads, operators.
+"""What the installation has to do meanwhile: campaigns that share numbers and connections, and ever more people.
 
-Beside the plain campaigns stand a recurring one, whose runs are moved near, and one that holds everybody to hours of
-their own, which half of its contacts are outside of, and to three attempts a day. The third plain one tells a webhook.
+Beside the plain campaigns stand a recurring one, whose runs are moved near; one that holds everybody to hours of their
+own, which half of its contacts are outside of, and to three attempts a day; and one that writes messages under a daily
+quota. The third plain one tells a webhook.
 """
 
 import random
@@ -13,16 +14,20 @@ from typing import Any
 
 from domain.errors import OutdialError
 from tests.builders import WEBHOOK_SECRET, phone
+from tests.chaos.privacy import MESSAGE_WORD, NAME_WORD, Eyes
 from tests.chaos.site import Site
 
 CALLERS = [["+14155550100", "+14155550101", "+14155550102"], ["+14155550200", "+14155550201"]]
-NUMBERS = 9000
+TEXTERS = ["+14155550300", "+14155550301"]
+NUMBERS = 45_000
 RECURRING_RATE, RECURRING_NUMBERS = 4.0, 60
 HELD_RATE, HELD_NUMBERS = 5.0, 120
+TEXT_RATE, TEXT_RATE_AFTERWARDS = 4.0, 40.0
+# Of those who could be written to in the time, so many may be written to on a day.
+QUOTA_SHARE = 0.4
 CAP = {"count": 6, "hours": 1}
 NOBODYS_HOURS = {"timezone": "UTC", "windows": [{"days": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday",
     "Saturday", "Sunday"], "start": "00:00", "end": "24:00"}]}  # fmt: skip
-ORDERS = ("pause", "rate", "rate", "opt_out", "opt_out", "look", "bulk", "stop", "erase", "cap", "run", "run", "redial")
 RETRIES = {
     "max_retries": 3,
     "retry_interval_minutes": [5, 10],
@@ -38,7 +43,7 @@ RETRIES = {
 
 @dataclass(slots=True)
 class Load:
-    """`rates` are those the campaigns have now, by id; `refused` counts what operators were told to try again.
+    """`rates` are those the campaigns have now, by id; `refused` counts what somebody was told to try again.
 
     `erased` are the numbers whose erasure was accepted, `watched` the campaign that has the webhook.
     """
@@ -46,21 +51,22 @@ class Load:
     site: Site
     chance: random.Random
     webhook_url: str
+    eyes: Eyes
     rates: dict[int, float] = field(default_factory=dict)
     uploaded: dict[int, int] = field(default_factory=dict)
     erased: set[str] = field(default_factory=set)
     watched: int = 0
     recurring: int = 0
     held: int = 0
-    redialled: int = 0
-    opted_out: int = 0
+    texts: int = 0
+    quota: int = 0
     refused: int = 0
 
-    def begin(self, rates: list[float]) -> None:
+    def begin(self, rates: list[float], seconds: float) -> None:
         """A campaign for each rate; all call the same numbers over the same two connections."""
         connections = [self._connection(callers) for callers in CALLERS]
         for index, rate in enumerate(rates):
-            body = self._body(f"Campaign {index + 1}", rate, connections)
+            body = _body(f"Campaign {index + 1}", rate, connections)
             if index == 1:
                 body["app_config"]["max_concurrent_attempts"] = 400
             if index == 2:
@@ -68,10 +74,11 @@ class Load:
             campaign_id = self._campaign(body)
             self.rates[campaign_id], self.uploaded[campaign_id] = rate, 0
             self.feed(campaign_id)
-            self._start(campaign_id)
+            self.start(campaign_id)
         self.watched = list(self.rates)[2]
         self._recur(connections)
         self._hold(connections)
+        self._write(round(TEXT_RATE * seconds))
         self.site.api.patch("/api/organization", {"max_attempts_per_number": CAP})
 
     def feed_all(self) -> None:
@@ -84,25 +91,35 @@ class Load:
         """The next numbers of the campaign, with a few bad rows."""
         first, many = self.uploaded[campaign_id], max(20, round(30 * self.rates[campaign_id]))
         numbers = [phone(first + index) for index in range(min(many, NUMBERS - first))]
-        if not numbers:
-            return
-        csv = "\n".join(["phone", *numbers, "not a number", numbers[0], ""]).encode()
-        path = f"/api/campaigns/{campaign_id}/cohorts/upload"
-        if self.told(lambda: self.site.api.upload(path, "list.csv", csv)):
+        if numbers and self.told(lambda: self._upload(campaign_id, [*numbers, "not a number", numbers[0], ""])):
             self.uploaded[campaign_id] += len(numbers)
 
-    def operate(self) -> None:
-        """Somebody does something, most often to a campaign."""
-        getattr(self, f"_{self.chance.choice(ORDERS)}")(self.chance.choice(list(self.rates)))
-
     def settle(self) -> None:
-        """Every campaign goes on, at the rate it was made with, and nobody waits for hours or caps any more."""
-        self._insist(lambda: self.site.api.patch("/api/organization", {"max_attempts_per_number": None}))
+        """Every campaign goes on, at the rate it was made with, and nobody waits for hours, caps or quota any more."""
+        unlimited = {"max_attempts_per_number": None, "daily_sms_quota": None}
+        self._insist(lambda: self.site.api.patch("/api/organization", unlimited))
         self._insist(self._let_go)
+        self.rates[self.texts] = TEXT_RATE_AFTERWARDS
         for campaign_id, rate in self.rates.items():
             path = f"/api/campaigns/{campaign_id}"
             self._insist(lambda campaign_id=campaign_id: self._resume(campaign_id))  # type: ignore[misc]
             self._insist(lambda path=path, rate=rate: self.site.api.put(f"{path}/rate", {"attempts_per_second": rate}))  # type: ignore[misc]
+
+    def told(self, ask: Callable[[], Any]) -> bool:
+        """Whether the API took it; one that is away is part of the game. An error tells nobody's number."""
+        try:
+            ask()
+        except OutdialError as error:
+            self.eyes.judge("errors of the API", "an error's body", str(error).encode())
+        except (OSError, HTTPException):
+            pass
+        else:
+            return True
+        self.refused += 1
+        return False
+
+    def start(self, campaign_id: int) -> None:
+        self.site.api.post(f"/api/campaigns/{campaign_id}/start", {})
 
     def _let_go(self) -> None:
         """The hours of the campaign that holds people to their own become those of nobody."""
@@ -114,73 +131,7 @@ class Load:
         """A recurring campaign may be between two runs, and a redial that was not started yet is a draft."""
         status = self.site.api.get(f"/api/campaigns/{campaign_id}")["status"]
         if status in {"draft", "paused"}:
-            self._start(campaign_id)
-
-    def _pause(self, campaign_id: int) -> None:
-        path = f"/api/campaigns/{campaign_id}/status"
-        self.told(lambda: self.site.api.put(path, {"action": "pause"}))
-        self.site.live(self.chance.uniform(0.2, 3))
-        self.told(lambda: self.site.api.put(path, {"action": "resume"}))
-
-    def _rate(self, campaign_id: int) -> None:
-        rate = round(self.rates[campaign_id] * self.chance.uniform(0.5, 1.0), 1) or 0.1
-        path = f"/api/campaigns/{campaign_id}/rate"
-        self.told(lambda: self.site.api.put(path, {"attempts_per_second": max(rate, 0.1)}))
-
-    def _opt_out(self, _: int) -> None:
-        number = phone(self.chance.randrange(NUMBERS))
-        if self.told(lambda: self.site.api.post("/api/opt-outs", {"phone_number": number})):
-            self.opted_out += 1
-
-    def _bulk(self, _: int) -> None:
-        """Some of those who are called now, and some who may be later."""
-        numbers = [phone(self.chance.randrange(1000)) for _ in range(20)]
-        if self.told(lambda: self.site.api.post("/api/opt-outs/bulk", {"phone_numbers": numbers})):
-            self.opted_out += 20
-
-    def _look(self, campaign_id: int) -> None:
-        self.told(lambda: self.site.api.get(f"/api/campaigns/{campaign_id}"))
-
-    def _stop(self, campaign_id: int) -> None:
-        """A stop file, of some who are called and some who are yet to be uploaded."""
-        users = [{"phone_number": phone(self.chance.randrange(1500))} for _ in range(15)]
-        body = {"name": "Stop", "cohort_category": "stop_file", "users": users}
-        self.told(lambda: self.site.api.post(f"/api/campaigns/{campaign_id}/cohorts", body))
-
-    def _erase(self, _: int) -> None:
-        """Asked for until it is taken; a request whose answer was lost may have been, too, and is one all the same."""
-        number = phone(self.chance.randrange(400))
-        if self.told(lambda: self.site.api.post("/api/contacts/erase", {"phoneNumber": number})):
-            self.erased.add(number)
-
-    def _cap(self, _: int) -> None:
-        cap = self.chance.choice([None, CAP, CAP | {"count": 3}])
-        self.told(lambda: self.site.api.patch("/api/organization", {"max_attempts_per_number": cap}))
-
-    def _run(self, _: int) -> None:
-        """Move the next run of the recurring campaign to the next minute, as if its schedule had always said so."""
-        self.site.ask(_NEAR, self.recurring)
-
-    def _redial(self, campaign_id: int) -> None:
-        """Those whom a campaign did not reach, in another one; a few times."""
-        if self.redialled >= 2 or campaign_id not in self.uploaded:
-            return
-        body = {"outcomes": ["busy", "no_answer", "failed"], "states": ["exhausted"]}
-        made: list[int] = []
-        path = f"/api/campaigns/{campaign_id}/redial"
-        if self.told(lambda: made.append(self.site.api.post(path, body)["campaign_id"])):
-            self.redialled += 1
-            self.rates[made[0]] = self.rates[campaign_id]
-            self.told(lambda: self._start(made[0]))
-
-    def told(self, ask: Callable[[], Any]) -> bool:
-        """Whether the API took it; one that is away is part of the game."""
-        try:
-            ask()
-        except (OSError, HTTPException, OutdialError):
-            self.refused += 1
-            return False
-        return True
+            self.start(campaign_id)
 
     def _insist(self, ask: Callable[[], Any]) -> None:
         for _ in range(100):
@@ -193,10 +144,15 @@ class Load:
         rows = self.site.ask("SELECT count(*) FROM contacts WHERE campaign_id = %s AND due_at IS NOT NULL", campaign_id)
         return int(rows[0][0]) if rows else 1_000_000
 
-    def _connection(self, callers: list[str]) -> int:
+    def _upload(self, campaign_id: int, rows: list[str], header: str = "phone") -> None:
+        csv = "\n".join([header, *rows]).encode()
+        self.site.api.upload(f"/api/campaigns/{campaign_id}/cohorts/upload", "list.csv", csv)
+
+    def _connection(self, callers: list[str], channel: str = "voice") -> int:
         body = {
             "name": f"Trunk {callers[0][-3:]}",
             "kind": "http",
+            "channel": channel,
             "settings": {"url": self.site.attempts_url, "secret": self.site.simulator_secret},
             "phone_numbers": callers,
             "max_attempts_per_second": 400,
@@ -207,47 +163,63 @@ class Load:
     def _recur(self, connections: list[int]) -> None:
         """A campaign that runs daily, half a day from now, and now because somebody starts it."""
         hour = (datetime.now(UTC).hour + 12) % 24
-        self.recurring = self._campaign(self._body("Recurring", RECURRING_RATE, connections))
+        self.recurring = self._campaign(_body("Recurring", RECURRING_RATE, connections))
         self._add(self.recurring, [{"phone_number": phone(index)} for index in range(RECURRING_NUMBERS)])
         daily = {"frequency": "daily", "time": f"{hour:02}:30"}
         body = {"schedule_type": "recurring", "timezone": "UTC", "recurring_config": daily}
         self.site.api.post(f"/api/campaigns/{self.recurring}/schedule", body)
-        self.site.ask(_NEAR, self.recurring)
+        self.move_run_near()
         self.rates[self.recurring] = RECURRING_RATE
+
+    def move_run_near(self) -> None:
+        """The next run of the recurring campaign to the next minute, as if its schedule had always said so."""
+        self.site.ask(_NEAR, self.recurring)
 
     def _hold(self, connections: list[int]) -> None:
         """It is noon for half of its contacts, and night for the others."""
-        body = self._body("Held", HELD_RATE, connections)
         hours = {"allowed_start_time": "09:00", "allowed_end_time": "18:00", "allowed_days": _DAYS}
         packs = {"callee_timezone": True, "rule_packs": ["us-florida"]}
         noon, night = _zone(12), _zone(2)
+        body = _body("Held", HELD_RATE, connections)
         self.held = self._campaign(body | {"allowed_schedule": {"timezone": noon, **hours, **packs}})
         users = [
             {"phone_number": phone(index), "timezone": noon if index % 2 else night} for index in range(HELD_NUMBERS)
         ]
         self._add(self.held, users)
-        self._start(self.held)
+        self.start(self.held)
         self.rates[self.held] = HELD_RATE
+
+    def _write(self, many: int) -> None:
+        """Messages to more people than the day's quota admits."""
+        self.quota = round(QUOTA_SHARE * many)
+        self.site.api.patch("/api/organization", {"daily_sms_quota": self.quota})
+        body = _body("Texts", TEXT_RATE, [self._connection(TEXTERS, "sms")])
+        body["channel"] = "sms"
+        body["app_config"]["message"] = f"Hello {{{{first_name}}}}, your {MESSAGE_WORD} is ripe"
+        body["app_config"]["retry_config"] = {**RETRIES, "retry_on": {"failed": {"enabled": True}}}
+        self.texts = self._campaign(body)
+        people = [f"{phone(index)},{NAME_WORD} {index}" for index in range(many)]
+        self._upload(self.texts, people, "phone,first_name")
+        self.start(self.texts)
+        self.rates[self.texts] = TEXT_RATE
 
     def _add(self, campaign_id: int, users: list[dict[str, str]]) -> None:
         self.site.api.post(f"/api/campaigns/{campaign_id}/cohorts", {"name": "People", "users": users})
 
-    def _start(self, campaign_id: int) -> None:
-        self.site.api.post(f"/api/campaigns/{campaign_id}/start", {})
-
     def _campaign(self, body: dict[str, Any]) -> int:
         return int(self.site.api.post("/api/campaigns", body)["campaign_id"])
 
-    def _body(self, name: str, rate: float, connections: list[int]) -> dict[str, Any]:
-        config: dict[str, Any] = {
-            "app_id": "agent",
-            "attempts_per_second": rate,
-            "connection_configs": [
-                {"connection_id": one, "weight": 3 - 2 * index} for index, one in enumerate(connections)
-            ],
-            "retry_config": RETRIES,
-        }
-        return {"name": name, "app_config": config}
+
+def _body(name: str, rate: float, connections: list[int]) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "app_id": "agent",
+        "attempts_per_second": rate,
+        "connection_configs": [
+            {"connection_id": one, "weight": 3 - 2 * index} for index, one in enumerate(connections)
+        ],
+        "retry_config": RETRIES,
+    }
+    return {"name": name, "app_config": config}
 
 
 _DAYS = NOBODYS_HOURS["windows"][0]["days"]  # type: ignore[index]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
+import redis
 from pydantic import SecretStr
 
 from domain.errors import OutdialError
@@ -22,8 +23,9 @@ from tests.acceptance.conftest import FAST
 from tests.chaos.proxy import Proxy, Wire
 from workers.demo.client import Api
 from workers.installation import migrate_database, with_secrets
+from workers.runtime import required
 from workers.token import Grant, issue
-from workers.up.ports import free_ports
+from workers.up.ports import free_port, free_ports
 from workers.up.processes import STOP_ORDER, Shape, commands, local_url, metrics_ports
 from workers.up.supervisor import Command, Supervisor, Watched
 
@@ -34,7 +36,10 @@ ROLES = ("dialer", "scheduler", "worker", "web")
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """`settings` lead to the stores directly; the processes know them through `proxies` only."""
+    """`settings` lead to the stores directly; the processes know them through `proxies` only.
+
+    `metrics` are the addresses where the processes tell theirs.
+    """
 
     home: Path
     settings: Settings
@@ -44,6 +49,11 @@ class Site:
     api: Api
     attempts_url: str
     simulator_secret: str
+    metrics: list[str]
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
 
     @property
     def witness(self) -> Path:
@@ -59,6 +69,10 @@ class Site:
                 return connection.execute(statement, values or None).fetchall()
         except psycopg.OperationalError:
             return []
+
+    def redis(self, **options: Any) -> "redis.Redis":
+        """Not by way of the proxy."""
+        return redis.Redis.from_url(required(self.settings.redis_url, "OUTDIAL_REDIS_URL"), **options)
 
     def live(self, seconds: float) -> None:
         """Let time pass; what dies is started again."""
@@ -88,11 +102,12 @@ def opened(home: Path, moods: str, **extra: str) -> Iterator[Site]:
         own = with_secrets(Settings(home=home, port=web, allow_private_urls=True, **values))  # type: ignore[arg-type]
         direct = _at(own, postgres.url, redis.url)
         asyncio.run(migrate_database(postgres.url))
-        _start_processes(supervisor, _through(own, proxies), Shape(DIALERS, WORKERS, simulator, moods), FAST | extra)
+        shape = Shape(DIALERS, WORKERS, simulator, moods)
+        metrics = _start_processes(supervisor, _through(own, proxies), shape, FAST | extra)
         token = issue(direct, Wanted("Acme", default_region="US"), Grant("chaos", hours=48), create=True)
         secret = secrets.installed(home).simulator_secret.get_secret_value()
         url = f"{local_url(proxies['provider'].port)}/attempts"
-        site = Site(home, direct, supervisor, wire, proxies, Api(local_url(web), token), url, secret)
+        site = Site(home, direct, supervisor, wire, proxies, Api(local_url(web), token), url, secret, metrics)
         _wait_for_the_api(site)
         yield site
     finally:
@@ -120,14 +135,17 @@ def _through(settings: Settings, proxies: Mapping[str, Proxy]) -> Settings:
     return through.model_copy(update={"public_url": local_url(proxies["web"].port)})
 
 
-def _start_processes(supervisor: Supervisor, settings: Settings, shape: Shape, values: Mapping[str, str]) -> None:
+def _start_processes(supervisor: Supervisor, settings: Settings, shape: Shape, values: Mapping[str, str]) -> list[str]:
+    """Where their metrics are told."""
     ports = metrics_ports(settings, shape)
     environment = {PREFIX + name: value for name, value in values.items()}
     for role, command in commands(settings, shape, ports):
         command.environment |= environment
         supervisor.start(role, command)
         if role == "scheduler":
-            supervisor.start(role, _standing_by(command))
+            ports["scheduler-2"] = free_port("127.0.0.1", max(ports.values()) + 1, set(ports.values()))
+            supervisor.start(role, _standing_by(command, ports["scheduler-2"]))
+    return [f"{local_url(port)}/metrics" for port in ports.values()]
 
 
 def _wait_for_the_api(site: Site) -> None:
@@ -140,7 +158,7 @@ def _wait_for_the_api(site: Site) -> None:
     raise OutdialError("the API did not come up", f"see {site.home / 'logs'}")
 
 
-def _standing_by(command: Command) -> Command:
+def _standing_by(command: Command, port: int) -> Command:
     """A second scheduler, which takes over when the first is gone."""
-    metrics = {f"{PREFIX}METRICS_PORT": str(free_ports(1)[0])}
+    metrics = {f"{PREFIX}METRICS_PORT": str(port)}
     return Command(command.words, command.log.with_name("scheduler-2.log"), command.environment | metrics)
