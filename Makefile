@@ -6,7 +6,8 @@ VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo up test fuzz check bench bench-ingest chaos mutants audit-deps lock clean
+.PHONY: install demo up test fuzz check bench bench-ingest chaos chaos-ambiguous chaos-callbacks mutants audit-deps lock \
+	clean
 
 install: $(READY)
 
@@ -52,7 +53,13 @@ bench-ingest: $(READY)
 	$(RUN)/python -m tests.bench.ingest
 
 chaos: $(READY)
-	$(RUN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+	$(RUN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(CHAOS)
+
+chaos-ambiguous: $(READY)
+	$(RUN)/python -m tests.chaos.ambiguous $(if $(MANY),--many $(MANY))
+
+chaos-callbacks: $(READY)
+	$(RUN)/python -m tests.chaos.callbacks $(if $(MANY),--many $(MANY)) $(if $(SEED),--seed $(SEED))
 
 mutants: $(READY)
 	$(RUN)/python -m tests.mutants $(MUTANTS)

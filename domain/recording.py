@@ -190,7 +190,8 @@ def _under_way(report: Report, attempt: Attempt, rules: Rules, threshold_seconds
         attempt = _measured(attempt, threshold_seconds)
     if attempt.outcome is not None:
         return _contradicted(report, attempt)
-    rings_late = report.status == ProviderStatus.RINGING and attempt.provider_status == ProviderStatus.ANSWERED
+    is_answered = attempt.answered_at is not None or attempt.provider_status == ProviderStatus.ANSWERED
+    rings_late = report.status == ProviderStatus.RINGING and is_answered
     status = attempt.provider_status if rings_late else report.status
     return _placed(report, attempt, rules)._replace(provider_status=status)
 

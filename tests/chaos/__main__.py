@@ -28,7 +28,7 @@ from tests.chaos.site import Site, opened
 from workers.audit import audit
 
 LEASE_SECONDS = 3.0
-RATES = [60.0, 45.0, 12.5, 2.5, 0.5]
+RATES = [90.0, 60.0, 15.0, 2.5, 0.5]
 # A call is placed late by less than a provider may take to deny it twice; later than that nobody could know.
 MOODS = (
     "--speed 30 --ring-seconds 3:9 --talk-seconds 12:60 --latency-ms 5:80 --http-5xx 0.01 "

@@ -58,7 +58,7 @@ class Report:
         return int(bool(self.twice or self.unknown or self.not_final or self.audited))
 
 
-def stay_silent(home: Path, many: int, rate: float, waits: Waits = Waits()) -> Report:
+def stay_silent(home: Path, many: int, rate: float, waits: Waits = Waits(), dialers: int = 2) -> Report:
     """Call until so many requests were left without an answer, and everybody's outcome is known."""
     settings = {
         "REQUEST_TIMEOUT_SECONDS": str(waits.request),
@@ -66,7 +66,7 @@ def stay_silent(home: Path, many: int, rate: float, waits: Waits = Waits()) -> R
         "ABSENT_SECONDS": str(waits.absent),
         "MAX_ATTEMPT_MINUTES": "2",
     }
-    with opened(home, MOODS.format(late=waits.late), **settings) as site:
+    with opened(home, MOODS.format(late=waits.late), dialers, 1, **settings) as site:
         _campaign(site, round(many / ATTEMPTS_A_CONTACT), rate)
         _wait_for(site, many)
         comes_to_rest(site, rate, _say)

@@ -83,7 +83,7 @@ class Site:
 
 
 @contextmanager
-def opened(home: Path, moods: str, **extra: str) -> Iterator[Site]:
+def opened(home: Path, moods: str, dialers: int = DIALERS, workers: int = WORKERS, **extra: str) -> Iterator[Site]:
     """Everything runs when the block begins, and has stopped when it has ended. `extra` are settings."""
     home = prepare(home)
     supervisor = Supervisor(home / "pids.json", frozenset(ROLES))
@@ -102,7 +102,7 @@ def opened(home: Path, moods: str, **extra: str) -> Iterator[Site]:
         own = with_secrets(Settings(home=home, port=web, allow_private_urls=True, **values))  # type: ignore[arg-type]
         direct = _at(own, postgres.url, redis.url)
         asyncio.run(migrate_database(postgres.url))
-        shape = Shape(DIALERS, WORKERS, simulator, moods)
+        shape = Shape(dialers, workers, simulator, moods)
         metrics = _start_processes(supervisor, _through(own, proxies), shape, FAST | extra)
         token = issue(direct, Wanted("Acme", default_region="US"), Grant("chaos", hours=48), create=True)
         secret = secrets.installed(home).simulator_secret.get_secret_value()

@@ -447,6 +447,12 @@ def test_absence_is_never_believed_against_evidence(evidence: Report) -> None:
     assert before.outcome is between.outcome is None
 
 
+def test_an_answered_call_does_not_ring_again_whatever_was_told_in_between() -> None:
+    attempt = told(callback("answered", 5), callback("transferred", 20), callback("ringing", 1))
+
+    assert attempt.provider_status == "transferred"
+
+
 # Unknown: it may have left, and nobody answered.
 
 
