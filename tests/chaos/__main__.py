@@ -96,7 +96,7 @@ def _wreak(load: Load, rates: list[float], minutes: float, seed: int, say: Say) 
     load.begin(rates, seconds)
     operators = Operators(load, _chance(seed, "operators"), time.monotonic() + CAPS_CHANGE_FOR * seconds)
     with load.eyes.open(), operators.at_work():
-        nemesis.wreak(cards(minutes, nemesis.chance), seconds)
+        nemesis.wreak(cards(minutes, seed), seconds)
     done = dict(nemesis.done) | {"attempts accepted": _accepted(site), "connections cut": nemesis.cuts}
     say(
         f"healed: {operators.opted_out} opt-outs, {len(load.erased)} erasures, {operators.redialled} redials, "

@@ -32,10 +32,10 @@ CARDS = {
 }
 
 
-def cards(minutes: float, chance: random.Random) -> list[str]:
+def cards(minutes: float, seed: int) -> list[str]:
     """The faults of a run in the order in which they strike; of each kind there is at least one."""
     deck = [kind for kind, many in CARDS.items() for _ in range(ceil(many * minutes / MINUTES))]
-    chance.shuffle(deck)
+    random.Random(f"{seed} deck").shuffle(deck)  # noqa: S311 - repeatable, not secret
     return deck
 
 

@@ -21,7 +21,7 @@ from workers.simulator.texting import SAYINGS, Said
 
 MESSAGE_WORD, NAME_WORD = "tamarillo", "Quillfeather"
 SHOWN = 5
-_NUMBER = re.compile(rb"(?<![0-9])\+?1?415(?:55[5-9]|56[0-9])[0-9]{4}(?![0-9])")
+_NUMBER = re.compile(rb"(?<![0-9.])(?:\+?1[ -]?)?\(?415\)?[ -]?(?:55[5-9]|56[0-9])[ -]?[0-9]{4}(?![0-9])")
 _WORDS = re.compile("|".join(re.escape(word) for word in (MESSAGE_WORD, NAME_WORD, *SAYINGS[Said.TEXT])).encode())
 _READ: dict[bytes | str, Callable[[Any, bytes], Any]] = {
     b"string": lambda client, key: client.get(key),
