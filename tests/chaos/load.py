@@ -26,7 +26,7 @@ TEXT_RATE, TEXT_RATE_AFTERWARDS = 4.0, 40.0
 # Some of those who are called are written to as well; who is busy is tried half a minute later.
 TEXTS_FROM = 300
 # Of those who could be written to in the time, so many may be written to on a day.
-QUOTA_SHARE = 0.4
+QUOTA_SHARE = 0.15
 CAP = {"count": 6, "hours": 1}
 NOBODYS_HOURS = {"timezone": "UTC", "windows": [{"days": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday",
     "Saturday", "Sunday"], "start": "00:00", "end": "24:00"}]}  # fmt: skip

@@ -19,7 +19,7 @@ ORDERS = (
     "redial", "mistake",
 )  # fmt: skip
 FEED_SECONDS, LOOK_SECONDS = 3.0, 4.0
-REDIALS = 2
+REDIALS, RESUMES = 2, 6
 
 
 @dataclass(slots=True)
@@ -65,10 +65,14 @@ class Operators:
         getattr(self, f"_{self.chance.choice(ORDERS)}")(self.chance.choice(list(self.load.rates)))
 
     def _pause(self, campaign_id: int) -> None:
+        """Resumed for sure: an answer that was lost may have been a pause, too."""
         api, path = self.load.site.api, f"/api/campaigns/{campaign_id}/status"
         self.load.told(lambda: api.put(path, {"action": "pause"}))
         time.sleep(self.chance.uniform(0.2, 3))
-        self.load.told(lambda: api.put(path, {"action": "resume"}))
+        for _ in range(RESUMES):
+            if self.load.told(lambda: api.put(path, {"action": "resume"})):
+                return
+            time.sleep(0.5)
 
     def _rate(self, campaign_id: int) -> None:
         rate = round(self.load.rates[campaign_id] * self.chance.uniform(0.5, 1.0), 1) or 0.1
