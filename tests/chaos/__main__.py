@@ -31,13 +31,15 @@ LEASE_SECONDS = 3.0
 RATES = [90.0, 60.0, 15.0, 2.5, 0.5]
 # A call is placed late by less than a provider may take to deny it twice; later than that nobody could know.
 MOODS = (
-    "--speed 30 --ring-seconds 3:9 --talk-seconds 12:60 --latency-ms 5:80 --http-5xx 0.01 "
+    "--no-patterns --speed 30 --ring-seconds 3:9 --talk-seconds 12:60 --latency-ms 5:80 --http-5xx 0.01 "
     "--timeout-executed 0.01 --timeout-not-executed 0.01 --executed-late 0.005 --late-seconds 2.5 "
     "--callback-lost 0.02 --callback-late 0.02 --callback-doubled 0.1 --callback-reordered 0.1 "
     "--replies stop=0.02,text=0.1"
 )
 # From then on the cap stands as it is: the audit judges by the last one only.
 CAPS_CHANGE_FOR = 0.5
+# What was on its way in when its process was killed is given up after an hour, and erasures wait for it.
+_ABANDON = """UPDATE cohorts SET touched_at = touched_at - interval '2 hours' WHERE status = 'uploading' RETURNING id"""
 Say = Callable[[str], None]
 
 
@@ -74,6 +76,7 @@ def torment(home: Path, minutes: float, seed: int, rates: list[float], patience:
         # While the caps and the quota still hold.
         in_force = audit(site.settings, site.witness, site.logs)
         load.settle()
+        site.ask(_ABANDON)
         alive = catches_up(site, load, say, patience)
         rested = comes_to_rest(site, sum(load.rates.values()), say)
         told, left = webhook_was_told(site, load.watched, receiver, say), nobody_is_left(site, load.erased, say)
