@@ -25,10 +25,14 @@ Concurrency = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class HttpSettings(Spec):
-    """Where the `http` connection sends attempts, and the secret both sides sign with (never returned)."""
+    """Where the `http` connection sends attempts, and the secret both sides sign with (never returned).
+
+    While it is rotated the provider's callbacks may still be signed with the one before it.
+    """
 
     url: Url
     secret: Secret
+    previous_secret: Secret | None = None
 
 
 class ConnectionSpec(Spec):

@@ -12,6 +12,7 @@ from domain.spec import Problem, Spec, overlaid, taken_away
 class SettingsEdit(Spec):
     url: Url | None = None
     secret: Secret | None = None
+    previous_secret: Secret | None = None
 
     def rules(self) -> Iterable[Iterable[Problem]]:
         return (taken_away(self, HttpSettings),)

@@ -20,8 +20,8 @@ _PREFIX = "Value error, "
 
 # Values under these fields are secrets, people or what is said to them.
 _NEVER_ECHOED = frozenset({
-    "secret", "message", "users", "variables", "user_identifier", "phone_number", "phone_numbers", "to",
-    "contacts", "phoneNumber", "phoneNumbers", "firstName",
+    "secret", "previous_secret", "message", "users", "variables", "user_identifier", "phone_number", "phone_numbers",
+    "to", "contacts", "phoneNumber", "phoneNumbers", "firstName",
 })  # fmt: skip
 
 # Of a union every branch complains; the branch for another JSON type than the one given says nothing useful.

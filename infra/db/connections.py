@@ -19,7 +19,7 @@ from domain.routes import Carrier
 from infra.crypto import seal, unseal
 from infra.db.listing import Listed, Page, order, pattern
 
-SEALED = frozenset({"secret"})
+SEALED = ("secret", "previous_secret")
 MOST_NAMED = 5
 
 
@@ -130,15 +130,14 @@ async def carriers(connection: AsyncConnection, organization_id: int, ids: Itera
     return {row.id: Carrier(Channel(row.channel), frozenset(row.phone_numbers)) for row in rows}
 
 
-async def secret(connection: AsyncConnection, key: str, connection_id: int) -> str | None:
-    """What both ends sign with; None when there never was such a connection."""
-    sealed = (await connection.execute(_SECRETS, {"id": connection_id})).scalar_one_or_none()
-    return None if sealed is None else str(orjson.loads(unseal(key, bytes(sealed)))["secret"])
+async def secrets(connection: AsyncConnection, key: str, connection_id: int) -> tuple[str, ...]:
+    """What both ends sign with, and what the provider may still sign with; empty when there is no such connection."""
+    return tuple((await _unsealed(connection, key, connection_id)).values())
 
 
 async def spec(connection: AsyncConnection, key: str, locked: Connection) -> ConnectionSpec:
     """What a person would have to write to make it, secret included."""
-    unsealed = {"secret": await secret(connection, key, locked.id)}
+    unsealed = await _unsealed(connection, key, locked.id)
     return ConnectionSpec(
         name=locked.name,
         channel=locked.channel,
@@ -175,6 +174,13 @@ async def delete(connection: AsyncConnection, locked: Connection, now: datetime)
 async def prove(connection: AsyncConnection, connection_id: int) -> None:
     """It has answered a test: whatever was held against it is over."""
     await connection.execute(_PROVEN, {"id": connection_id})
+
+
+async def _unsealed(connection: AsyncConnection, key: str, connection_id: int) -> dict[str, str]:
+    """The secrets that there are, by name, in the order of `SEALED`."""
+    sealed = (await connection.execute(_SECRETS, {"id": connection_id})).scalar_one_or_none()
+    found = {} if sealed is None else orjson.loads(unseal(key, bytes(sealed)))
+    return {name: found[name] for name in SEALED if found.get(name) is not None}
 
 
 async def _users(

@@ -77,7 +77,7 @@ HELD = {
     "connections.edit": LOCKED,
     "connections.spec": LOCKED,
     "connections.prove": "the connection that `connection_of` found under the organization",
-    "connections.secret": "proves who asks, before anything is done for them; else after `connection_of`",
+    "connections.secrets": "proves who asks, before anything is done for them; else after `connection_of`",
     "contacts.contact": GUARDED,
     "contacts.contacts": GUARDED,
     "contacts.contacts_ahead": GUARDED,

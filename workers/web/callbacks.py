@@ -173,7 +173,7 @@ def described() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    secret: str | None
+    secrets: tuple[str, ...]
     read_at: float
 
 
@@ -196,11 +196,11 @@ class Secrets:
         if known is None or monotonic() - known.read_at > fresh_seconds:
             known = await self._read(connection_id)
         now = self._runtime.clock.now() / SECOND
-        return known.secret is not None and is_signed(known.secret, body, header, now)
+        return any(is_signed(secret, body, header, now) for secret in known.secrets)
 
     async def _read(self, connection_id: int) -> _Known:
         async with autocommit(self._runtime.database).connect() as connection:
-            known = _Known(await connections.secret(connection, self._key, connection_id), monotonic())
+            known = _Known(await connections.secrets(connection, self._key, connection_id), monotonic())
         if len(self._known) >= MOST_SECRETS:
             self._known.clear()
         self._known[connection_id] = known

@@ -117,8 +117,8 @@ async def test(runtime: TheRuntime, caller: Writer, connection_id: Id, now: Now)
     """Ask the provider about attempt 0: any answer but 401, 403 and 5xx proves address and secret. Dials nothing."""
     async with runtime.database.connect() as connection:
         found = await connections.connection_of(connection, caller.organization_id, connection_id)
-        secret = await connections.secret(connection, _key(runtime), connection_id)
-    tested = await _ask(runtime, Credentials(Address.of(found.settings["url"]), secret or ""), now)
+        secret, *_ = await connections.secrets(connection, _key(runtime), connection_id)
+    tested = await _ask(runtime, Credentials(Address.of(found.settings["url"]), secret), now)
     if tested.ok:
         async with runtime.database.begin() as connection:
             await connections.prove(connection, connection_id)

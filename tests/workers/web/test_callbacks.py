@@ -247,6 +247,22 @@ def test_a_new_secret_is_taken_within_seconds(api: Api, connection_id: int, monk
     assert answer.status_code == 204
 
 
+def test_w4_while_a_secret_is_rotated_both_are_believed(
+    api: Api, connection_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.web.callbacks.SECRETS_FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("workers.web.callbacks.SECRETS_READ_AGAIN_SECONDS", 0.0)
+    new = "a new secret that is long"
+
+    def edit(**settings: str | None) -> list[int]:
+        api("PATCH", f"/api/connections/{connection_id}", json={"settings": settings})
+        body = {"attempt_id": ATTEMPT, "status": "busy"}
+        return [call_back(api, connection_id, body, secret=one).status_code for one in (CONNECTION_SECRET, new)]
+
+    assert edit(secret=new, previous_secret=CONNECTION_SECRET) == [204, 204]
+    assert edit(previous_secret=None) == [401, 204]
+
+
 def test_a_deleted_connection_may_still_report(api: Api, connection_id: int) -> None:
     api.rows(lambda db: db.execute(text("UPDATE connections SET deleted_at = now()")))
 

@@ -26,8 +26,8 @@ def created(api: Api, **changes: Any) -> int:
     return int(api("POST", "/api/connections", json=body(**changes)).json()["connection_id"])
 
 
-def secret_of(api: Api, connection_id: int) -> str | None:
-    return api.rows(lambda db: connections.secret(db, ENCRYPTION_KEY, connection_id))
+def secrets_of(api: Api, connection_id: int) -> tuple[str, ...]:
+    return api.rows(lambda db: connections.secrets(db, ENCRYPTION_KEY, connection_id))
 
 
 def test_a_connection_is_shown_without_its_secret_and_stored_with_it_sealed(api: Api) -> None:
@@ -40,7 +40,7 @@ def test_a_connection_is_shown_without_its_secret_and_stored_with_it_sealed(api:
     assert (shown["max_attempts_per_second"], shown["max_concurrent_attempts"]) == (2.5, 10)
     assert shown["health"]["status"] == "healthy"
     assert SECRET not in answer.text + stored
-    assert secret_of(api, shown["connection_id"]) == SECRET
+    assert secrets_of(api, shown["connection_id"]) == (SECRET,)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,7 @@ def test_a_connection_is_shown_without_its_secret_and_stored_with_it_sealed(api:
         ({"settings": {"url": "ftp://x/y"}}, "settings.url"),
         ({"settings": {"url": "http://user:pw@host/"}}, "settings.url"),
         ({"settings": {"secret": "short"}}, "settings.secret"),
+        ({"settings": {"previous_secret": "hunter2"}}, "settings.previous_secret"),
         ({"settings": {"token": "x"}}, "settings.token"),
         ({"phone_numbers": []}, "phone_numbers"),
         ({"phone_numbers": ["4155550100"]}, "phone_numbers.0"),
@@ -100,7 +101,7 @@ def test_an_edit_that_leaves_the_secret_out_keeps_it(api: Api) -> None:
 
     api("PATCH", f"/api/connections/{connection_id}", json={"settings": {"url": "http://127.0.0.1:8/new"}})
 
-    assert secret_of(api, connection_id) == SECRET
+    assert secrets_of(api, connection_id) == (SECRET,)
     assert api("GET", f"/api/connections/{connection_id}").json()["settings"] == {"url": "http://127.0.0.1:8/new"}
 
 
@@ -111,7 +112,22 @@ def test_an_edit_can_change_the_secret_and_clear_a_cap(api: Api) -> None:
     answer = api("PATCH", f"/api/connections/{connection_id}", json=edit)
 
     assert answer.json()["max_attempts_per_second"] is None
-    assert secret_of(api, connection_id) == "a quite different secret"
+    assert secrets_of(api, connection_id) == ("a quite different secret",)
+
+
+def test_w4_the_secret_before_is_kept_sealed_until_it_is_taken_away(api: Api) -> None:
+    connection_id = created(api)
+    rotated = {"secret": "a quite different secret", "previous_secret": SECRET}
+
+    answer = api("PATCH", f"/api/connections/{connection_id}", json={"settings": rotated})
+    both, stored = secrets_of(api, connection_id), api.rows(_stored)
+    api("PATCH", f"/api/connections/{connection_id}", json={"name": "Renamed"})
+    kept = secrets_of(api, connection_id)
+    api("PATCH", f"/api/connections/{connection_id}", json={"settings": {"previous_secret": None}})
+
+    assert both == kept == ("a quite different secret", SECRET)
+    assert SECRET not in answer.text + stored
+    assert secrets_of(api, connection_id) == ("a quite different secret",)
 
 
 @pytest.mark.parametrize("change", [{"kind": "http"}, {"channel": "sms"}, {"name": None}, {"settings": {"url": "x"}}])
@@ -260,4 +276,4 @@ async def _suspend(db: AsyncConnection) -> None:
 def test_the_builders_secret_is_sealed_as_ours_is(api: Api) -> None:
     connection_id = api.rows(lambda db: builders.connection(db, api.organization_id))
 
-    assert secret_of(api, connection_id) == CONNECTION_SECRET
+    assert secrets_of(api, connection_id) == (CONNECTION_SECRET,)
