@@ -64,6 +64,8 @@ def test_what_cannot_be_imported_is_not_killed() -> None:
         pytest.param("ERROR tests/test_a.py - ImportError: no module", None),
         pytest.param("ERROR tests/test_a.py::test_b - assert False", None, id="a fixture that fails"),
         pytest.param("+++ Timeout +++", None),
+        pytest.param("50 of 200 worlds\nseed 51: I6 3 starts in 1.2 s\nrepeat it", "seed 51, I6"),
+        pytest.param("seed 51: a process crashed: KeyError", None),
     ],
 )
 def test_only_an_assertion_that_fails_has_killed(words: str, killer: str | None) -> None:

@@ -19,12 +19,14 @@ from time import monotonic
 from tests.mutants.catalogue import ROOT, SIMULATE, Mutant, StalePatchError
 
 NEEDED = ("domain", "infra", "workers", "tests", "deploy", "pyproject.toml")
-LONGEST_SECONDS = 600
+LONGEST_SECONDS = 1800
 MOST_SEEDS = 200
 FAILED = re.compile(r"^FAILED (?P<test>\S+?::[^\s\[]+(?:\[.*\])?) - (?P<message>.*)$", re.MULTILINE)
-# What a failed test says when it missed what must be there, or met what must not.
+VIOLATED = re.compile(r"^(?P<seed>seed \d+): (?P<invariant>I\d+)\b", re.MULTILINE)
+# What a failed test says when it missed what must be there, or met what must not; an unpacking tells how many.
 NOTICED = re.compile(
-    r"assert|AssertionError|Failed:|ExceptionGroup|TimeoutError|sqlalchemy\.exc\.NoResultFound|.*deadlock detected"
+    r"assert|AssertionError|Failed:|ExceptionGroup|TimeoutError|ValueError: (not enough|too many) values to unpack"
+    r"|sqlalchemy\.exc\.NoResultFound|.*deadlock detected"
 )
 
 
@@ -98,7 +100,9 @@ def _judged(mutant: Mutant, tree: Path, seeds: int) -> tuple[bool, str]:
 
 
 def killer_in(words: str) -> str | None:
-    """The test of which an assertion failed, None where there is none."""
+    """The test of which an assertion failed, or the seed with the invariant it saw violated; None where none did."""
+    if violated := VIOLATED.search(words):
+        return f"{violated['seed']}, {violated['invariant']}"
     failed = FAILED.finditer(words)
     return next((found["test"] for found in failed if NOTICED.match(found["message"])), None)
 
@@ -107,7 +111,7 @@ def _commands(killers: Sequence[str], seeds: int) -> Iterator[list[str]]:
     if tests := [killer for killer in killers if killer != SIMULATE]:
         yield ["-m", "pytest", "-q", "-x", "--tb=no", "-p", "pytest_timeout", "-p", "xdist.plugin", *tests]
     if SIMULATE in killers:
-        yield ["-m", "tests.simulation", "--seeds", str(seeds)]
+        yield ["-m", "tests.simulation", "--seeds", str(seeds), "--stop", "--jobs", "1"]
 
 
 def _run(command: Sequence[str], tree: Path) -> Said:

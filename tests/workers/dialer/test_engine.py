@@ -263,6 +263,7 @@ def test_a_claim_whose_answer_is_lost_is_given_back_and_not_dialled(
     claim = attempts.claim
 
     async def lose_the_answer(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(attempts, "claim", claim)
         await claim(*args, **options)
         raise DBAPIError("claim", {}, ConnectionResetError())
 

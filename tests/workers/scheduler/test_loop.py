@@ -68,13 +68,14 @@ def test_due_contacts_are_granted_in_slots_a_spacing_apart(run: Run, settings: S
 def test_a_successor_knows_the_slots_its_predecessor_granted_last(run: Run, settings: Settings, sent: Sent) -> None:
     slow = run(lambda db: scene(db, contacts=3, attempts_per_second=0.1))
     quick = run(lambda db: _another_campaign(db, slow))
-    free_at = now() + 700_000
+    free_at = now() + 2_000_000
     run(lambda db: _resigned(db, free_at))
 
     async def claimed_late(runtime: Runtime) -> None:
         """A slot of the predecessor is claimed when the successor already holds the lease."""
         working = asyncio.create_task(_work_until(runtime, lambda: bool(sent.of(quick))))
         await _until_taken(runtime)
+        await _until(lambda: now() >= free_at - 500_000)
         async with runtime.database.begin() as connection:
             await claims(connection, [entry(slow, slow.contact_ids[0], slot=free_at - TAU)])
         await working
