@@ -1,54 +1,45 @@
-"""What a process believes of campaigns when its readings overlap: never what an older one brings late."""
+"""Windows as scheduler and dialer judge them, second by second through the nights on which clocks are changed."""
 
-import asyncio
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from infra.db import control
-from infra.db.control import Active, Reading
-from infra.db.engine import autocommit, create_engine
-from tests.builders import Scene, scene
-from tests.conftest import Run
-from tests.rows import amend, now
-from workers.control import ControlState
+from domain.attempt import instant, microseconds
+from domain.campaign import CampaignSpec
+from tests.builders import campaign_body
+from workers.control import Window
 
-READ = control.active
+EVERY_DAY = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
-
-class Late:
-    """A reading that has its rows, and comes back with them when it is released."""
-
-    def __init__(self) -> None:
-        self.has_read, self.released = asyncio.Event(), asyncio.Event()
-
-    async def active(self, connection: AsyncConnection, known: str | None = None) -> Reading[Active] | None:
-        found = await READ(connection, known)
-        if not self.has_read.is_set():
-            self.has_read.set()
-            await self.released.wait()
-        return found
+NIGHTS = [
+    pytest.param("America/New_York", "2027-03-14", "01:30", "03:30", id="an hour is left out inside the window"),
+    pytest.param("America/New_York", "2027-03-14", "02:10", "02:50", id="the window is left out"),
+    pytest.param("America/New_York", "2027-03-14", "03:00", "04:00", id="the window begins where it ends"),
+    pytest.param("America/New_York", "2026-11-01", "00:30", "01:30", id="the window opens and closes twice"),
+    pytest.param("America/New_York", "2026-11-01", "01:10", "01:40", id="the window comes twice"),
+    pytest.param("Australia/Lord_Howe", "2027-04-04", "01:15", "01:45", id="half an hour comes twice"),
+    pytest.param("Australia/Lord_Howe", "2026-10-04", "01:45", "02:45", id="half an hour is left out"),
+    pytest.param("Africa/Cairo", "2027-04-30", "00:00", "01:30", id="a day without a midnight"),
+    pytest.param("Africa/Cairo", "2026-10-29", "23:00", "24:00", id="a day with two last hours"),
+    pytest.param("America/Havana", "2027-03-14", "00:00", "02:00", id="another without one"),
+]
 
 
-def test_of_readings_that_overlap_the_one_that_began_last_stands(
-    run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("zone", "night", "start", "end"), NIGHTS)
+@pytest.mark.parametrize("order", [1, -1], ids=["as time goes by", "with the clock set back each time"])
+def test_a_window_is_open_at_exactly_the_seconds_its_clocks_show(
+    zone: str, night: str, start: str, end: str, order: int
 ) -> None:
-    made = run(lambda db: scene(db, contacts=1))
+    """What was judged is kept until it changes, and must not be believed one second longer, or earlier."""
+    hours = {"timezone": zone, "allowed_days": EVERY_DAY, "allowed_start_time": start, "allowed_end_time": end}
+    spec, window = CampaignSpec.model_validate(campaign_body([1]) | {"allowed_schedule": hours}), Window()
+    begin = datetime.fromisoformat(night).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC) - timedelta(hours=4)
+    seconds = [begin + timedelta(minutes=one, seconds=by) for one in range(12 * 60) for by in (-1, 0, 1)]
 
-    state = asyncio.run(_paused_while_it_is_read(database_url, made, monkeypatch))
+    judged = {at: window.open_until(spec, None, microseconds(at)) for at in seconds[::order]}
 
-    assert state.of(made.campaign_id, now()).epoch is None
-
-
-async def _paused_while_it_is_read(url: str, made: Scene, monkeypatch: pytest.MonkeyPatch) -> ControlState:
-    state, late, engine = ControlState(), Late(), autocommit(create_engine(url))
-    monkeypatch.setattr(control, "active", late.active)
-    async with engine.connect() as slow, engine.connect() as quick:
-        older = asyncio.create_task(state.refresh(slow, now()))
-        await late.has_read.wait()
-        await amend(quick, "campaigns", made.campaign_id, status="paused")
-        await state.refresh(quick, now())
-        late.released.set()
-        await older
-    await engine.dispose()
-    return state
+    shown = {at: start <= f"{at.astimezone(ZoneInfo(zone)):%H:%M}" < end for at in seconds}
+    assert {at: until > 0 for at, until in judged.items()} == shown
+    assert all(shown.get(instant(until), False) is False for until in judged.values() if until)
+    assert any(shown.values()) or start == "02:10"

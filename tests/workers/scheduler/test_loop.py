@@ -19,7 +19,7 @@ from infra.settings import Settings
 from tests import builders
 from tests.builders import Scene, scene
 from tests.conftest import Run
-from tests.rows import claims, entry, now
+from tests.rows import claims, entry, now, number_of
 from tests.workers.runtimes import with_runtime
 from workers.runtime import Runtime
 from workers.scheduler import loop
@@ -135,6 +135,28 @@ def test_while_nobody_takes_the_work_no_slot_is_burned(run: Run, settings: Setti
     with_runtime(settings, lambda runtime: _work_for(runtime, seconds=0.5))
 
     assert sent.of(made) == []
+
+
+def test_three_schedulers_at_once_grant_as_one_whoever_of_them_holds_the_lease(
+    run: Run, settings: Settings, sent: Sent
+) -> None:
+    made = run(lambda db: scene(db, contacts=200, attempts_per_second=20))
+
+    async def taking_over(runtime: Runtime) -> None:
+        stop = asyncio.Event()
+        working = [asyncio.create_task(loop.main(runtime, stop)) for _ in range(3)]
+        for _ in range(3):
+            already = len(sent.of(made))
+            await _until(lambda already=already: len(sent.of(made)) > already + 5)  # type: ignore[misc]
+            async with runtime.database.begin() as connection:
+                await connection.execute(text("UPDATE scheduler_lease SET expires_at = clock_timestamp()"))
+        stop.set()
+        await asyncio.gather(*working)
+
+    with_runtime(replace_lease(settings, 1), taking_over)
+
+    assert min(b.slot - a.slot for a, b in pairwise(sent.of(made))) >= 50_000
+    assert run(lambda db: number_of(db, "scheduler_lease WHERE term >= 3")) == 1
 
 
 @pytest.mark.parametrize("why", [Hold.QUEUE_NOT_DRAINED, Hold.DATABASE_SLOW])
