@@ -53,7 +53,8 @@ def _verdicts(console: Console, chosen: Sequence[Mutant], options: argparse.Name
         for done in as_completed([pool.submit(try_out, mutant, options.seeds) for mutant in chosen]):
             verdicts.append(verdict := done.result())
             told = "killed" if verdict.is_killed else "SURVIVED"
-            console.print(f"{verdict.seconds:5.1f} s  {told:8}  {verdict.mutant}: {verdict.by}", markup=False)
+            told = f"{verdict.seconds:5.1f} s  {told:8}  {verdict.mutant}: {verdict.by}"
+            console.print(told, markup=False, soft_wrap=True)
     return verdicts
 
 

@@ -1,7 +1,7 @@
 """The planted bugs: exact patches of whole lines, in the TOML files beside this one.
 
 Each is an engine bug as somebody might well make it, with the invariant it breaks, why that matters, and what kills it:
-`simulate`, or tests by file or by name. `simulation` tells what `make simulate` made of it when it was tried.
+tests by file or by name, or `simulate`. The quickest sure one is named, which is seldom the only one.
 """
 
 import tomllib
@@ -26,7 +26,6 @@ class Mutant:
     old: str
     new: str
     killed_by: Sequence[str]
-    simulation: str = ""
 
     def planted(self, source: str) -> str:
         found = source.count(self.old)
