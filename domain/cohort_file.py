@@ -40,8 +40,14 @@ _WAY_OUT = "save it as CSV in UTF-8 and upload it again"
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _CUT_OFF = "unexpected end of data"
 _OVERLONG = "field larger than field limit"
-# What spreadsheets begin a formula with, the full-width forms too, which some of them fold.
-_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+# What spreadsheets begin a formula with, and all that becomes it where a reader folds one form into another (NFKC).
+_FORMULA = re.compile(
+    r"[=+\-@\t\r\n\0"
+    r"\uff1d\ufe66\u207c\u208c\u2a75\u2a76"  # =
+    r"\uff0b\ufe62\u207a\u208a\ufb29"  # +
+    r"\uff0d\ufe63"  # -
+    r"\uff20\ufe6b]"  # @
+)
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9.]+\Z")
 
 

@@ -1,5 +1,6 @@
 import csv
 import io
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from domain.cohort_file import (
     read_json_lines,
     to_csv,
 )
+from domain.phone import to_e164
 
 BIG5 = "phone,name\r\n+14155550133,陳\r\n".encode("big5")
 
@@ -147,6 +149,24 @@ def test_users_are_read_back_as_rows() -> None:
     page = read_json_lines(lines + b'{"phone', ("phone_number", "timezone", "variables"), 1, ends_file=False)
 
     assert page == Page([Record(1, ["1", "", '{"a":1}']), Record(2, ["", "", "{}"])], len(lines), 2)
+
+
+def test_u7_all_that_a_reader_may_fold_into_the_beginning_of_a_formula_is_written_as_text() -> None:
+    begins = {chr(code) for code in range(0x110000) if normalize("NFKC", chr(code))[:1] in set("=+-@\t\r\n\0")}
+
+    written = {one: to_csv([[f"{one}cmd"]]).decode().strip().strip('"')[:1] for one in begins}
+
+    assert len(begins) > 20
+    assert set(written.values()) == {"'"}
+
+
+@pytest.mark.parametrize("written", ["+14155550133", "+1 (415) 555-0133", "'+14155550133", "+1-415-555-0133"])
+def test_u7_a_number_that_was_exported_is_the_same_when_it_comes_back(written: str) -> None:
+    exported = to_csv([[written]]).decode()
+
+    (cells,) = csv.reader([exported])
+
+    assert to_e164(cells[0], None) == "+14155550133"
 
 
 @pytest.mark.parametrize(
