@@ -90,3 +90,17 @@ def test_lists_take_offset_limit_sort_by_sort_order_search_and_status(api: Api, 
 
 def parameters(operation: dict[str, Any]) -> list[str]:
     return [one["name"] for one in operation.get("parameters", [])]
+
+
+def test_d2_no_path_or_query_takes_a_number(api: Api) -> None:
+    """Addresses stand in the logs of everybody on the way."""
+    schema = api.anonymous("GET", "/api/openapi.json").json()
+
+    named = [
+        (path, one["name"])
+        for path, _, operation in operations(schema)
+        for one in operation.get("parameters", ())
+        if re.search("phone|number|msisdn|mobile|^to$|^from$", one["name"], re.IGNORECASE)
+    ]
+
+    assert named == [("/api/campaigns/usage-calendar", "from"), ("/api/campaigns/usage-calendar", "to")]
