@@ -41,7 +41,7 @@ def test_public_https_addresses_may_be_called(url: str) -> None:
         "https:///path",
     ],
 )
-def test_private_plain_and_disguised_addresses_may_not(url: str) -> None:
+def test_s1_private_plain_and_disguised_addresses_may_not(url: str) -> None:
     assert url_problem(url) is not None
 
 
@@ -72,7 +72,7 @@ def test_private_plain_and_disguised_addresses_may_not(url: str) -> None:
         "ff0e::1",
     ],
 )
-def test_addresses_that_are_no_public_host_are_refused(address: str) -> None:
+def test_s3_addresses_that_are_no_public_host_are_refused(address: str) -> None:
     assert not is_public_address(address)
 
 

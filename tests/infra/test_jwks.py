@@ -52,7 +52,7 @@ def test_many_askers_share_one_reading() -> None:
     assert (found, published.reads) == (True, 1)
 
 
-def test_a_key_that_is_gone_stops_working_after_the_lifetime() -> None:
+def test_j3_a_key_that_is_gone_stops_working_after_the_lifetime() -> None:
     published = Published(jwk(rsa_key(), "a"))
     published.knows("a")
     published.document = jwks(jwk(rsa_key("two"), "b"))

@@ -29,7 +29,7 @@ CHOSEN_HERE = {
 }
 
 
-def test_statements_are_made_of_constants() -> None:
+def test_a8_statements_are_made_of_constants() -> None:
     found = {part for source in SOURCES for part in variable_parts(ast.parse(source.read_text()))}
 
     assert found - CHOSEN_HERE == set()

@@ -62,7 +62,7 @@ ONE_HEADER = b"Abcd: efgh\r\n"
         pytest.param(LINE + ONE_HEADER * 5000, id="headers without number"),
     ],
 )
-def test_headers_without_end_are_a_431_in_the_one_body(sent: bytes) -> None:
+def test_a2_headers_without_end_are_a_431_in_the_one_body(sent: bytes) -> None:
     """Not a byte more is sent than is read, lest a reset overtake the answer."""
     status, body = told(answered(sent + b"a" * (MOST_HEAD_BYTES + 1 - len(sent))))
 
@@ -87,7 +87,7 @@ def test_trailers_without_end_are_headers_too() -> None:
         pytest.param(LINE + b"\r\n" + LINE, b"HTTP/1.1 200 OK", id="half a head behind a request"),
     ],
 )
-def test_whoever_does_not_finish_a_head_in_time_is_hung_up_on(
+def test_a2_whoever_does_not_finish_a_head_in_time_is_hung_up_on(
     monkeypatch: pytest.MonkeyPatch, sent: bytes, begins: bytes
 ) -> None:
     monkeypatch.setattr(serving, "HEAD_SECONDS", 0.1)

@@ -105,7 +105,7 @@ def head_and_body(received: bytes | bytearray) -> tuple[str, dict[str, str], byt
     return line, headers, rest[: int(headers["content-length"])]
 
 
-def test_a_delivery_verifies_with_the_standards_own_library(settings: Settings) -> None:
+def test_s4_a_delivery_verifies_with_the_standards_own_library(settings: Settings) -> None:
     async def test(desk: Desk) -> tuple[Peer, list[Row[Any]]]:
         async with peer(OK) as server:
             await told(desk, server.url + "?who=me")

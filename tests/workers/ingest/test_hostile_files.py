@@ -52,7 +52,7 @@ def zipped(name: str) -> bytes:
         pytest.param(f"{ANN},Ann\n{BOB},Bob\n".encode(), "no phone column", id="no header"),
     ],
 )
-def test_a_file_that_is_no_csv_fails_with_words_that_help(desk: Desk, file: bytes, told: str) -> None:
+def test_u2_a_file_that_is_no_csv_fails_with_words_that_help(desk: Desk, file: bytes, told: str) -> None:
     cohort = desk.with_limits(max_columns=100).read(desk.upload(file))
 
     assert cohort.status is CohortStatus.FAILED
@@ -94,7 +94,7 @@ def test_a_file_that_is_no_csv_fails_with_words_that_help(desk: Desk, file: byte
         ),
     ],
 )
-def test_bad_rows_are_rejected_alone(desk: Desk, file: bytes, rejected: dict[int, str]) -> None:
+def test_u2_bad_rows_are_rejected_alone(desk: Desk, file: bytes, rejected: dict[int, str]) -> None:
     cohort_id = desk.upload(file)
 
     cohort = desk.read(cohort_id)

@@ -54,7 +54,7 @@ def test_a_signed_report_is_recorded(api: Api, connection_id: int) -> None:
     assert report.at == datetime(2026, 5, 20, 17, 0, 0, 500_000, tzinfo=UTC)
 
 
-def test_a_word_we_do_not_know_is_kept(api: Api, connection_id: int) -> None:
+def test_w7_a_word_we_do_not_know_is_kept(api: Api, connection_id: int) -> None:
     answer = call_back(api, connection_id, {"attempt_id": ATTEMPT, "status": "voicemail_beep"})
 
     assert (answer.status_code, api.reports.taken[0].status) == (204, "voicemail_beep")
@@ -171,7 +171,7 @@ def test_w3_a_report_replayed_a_year_later_changes_nothing(api: Api, connection_
     assert (answer.status_code, api.reports.taken) == (401, [])
 
 
-def test_the_body_is_signed_as_it_was_sent(api: Api, connection_id: int) -> None:
+def test_w1_the_body_is_signed_as_it_was_sent(api: Api, connection_id: int) -> None:
     headers = {SIGNATURE_HEADER: sign(CONNECTION_SECRET, b"{}", api.runtime.clock.now() // 1_000_000)}
 
     answer = api.anonymous("POST", f"/api/callbacks/{connection_id}", content=b"{ }", headers=headers)
@@ -218,7 +218,7 @@ def test_a_broken_report_is_a_400(api: Api, connection_id: int, body: bytes | di
     assert api.reports.taken == []
 
 
-def test_a_report_larger_than_64_kib_is_a_413(api: Api, connection_id: int) -> None:
+def test_w5_a_report_larger_than_64_kib_is_a_413(api: Api, connection_id: int) -> None:
     assert call_back(api, connection_id, b" " * (64 * 1024 + 1)).status_code == 413
 
 

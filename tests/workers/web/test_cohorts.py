@@ -114,7 +114,7 @@ def test_a_broken_upload_names_every_field_and_stores_nothing(api: Api, data: di
         (" ", "cohort"),
     ],
 )
-def test_a_cohort_is_named_after_its_file_without_folders(api: Api, filename: str, name: str) -> None:
+def test_u4_a_cohort_is_named_after_its_file_without_folders(api: Api, filename: str, name: str) -> None:
     path = f"/api/campaigns/{campaign(api)}/cohorts/upload"
 
     assert api("POST", path, files={"cohort_file": (filename, CSV)}).json()["name"] == name
@@ -139,7 +139,7 @@ def test_a_body_that_is_cut_off_or_broken_is_refused_and_leaves_nothing(api: Api
     assert (count(api, "cohorts"), count(api, "cohort_files")) == (0, 0)
 
 
-def test_a_file_beyond_the_bound_is_refused_and_leaves_nothing(api: Api) -> None:
+def test_u1_a_file_beyond_the_bound_is_refused_and_leaves_nothing(api: Api) -> None:
     small = api.runtime.settings.model_copy(update={"max_upload_bytes": 3_000_000})
     transport = httpx.ASGITransport(create_app(replace(api.runtime, settings=small), api.reports.record))
     bounded = replace(api, client=httpx.AsyncClient(transport=transport, base_url="http://outdial.test"))

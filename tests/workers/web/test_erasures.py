@@ -146,7 +146,7 @@ def holding(api: Api, *forms: str) -> set[str]:
     }
 
 
-def test_after_an_erasure_no_column_of_any_table_holds_the_number(api: Api) -> None:
+def test_d5_after_an_erasure_no_column_of_any_table_holds_the_number(api: Api) -> None:
     campaign, over = made(api), made(api, status="active")
     keyed = {"Idempotency-Key": "contact-14155552671"}
     api("POST", "/api/contacts", json={"phoneNumber": PHONE, "firstName": "Jamie Doe"}, headers=keyed)

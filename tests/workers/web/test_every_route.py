@@ -50,7 +50,7 @@ def described(api: Api) -> dict[str, dict[str, Any]]:
     return {f"{method} {path}": operation for path, method, operation in operations(schema)}
 
 
-def test_every_route_has_a_row_in_the_table(api: Api) -> None:
+def test_t1_every_route_has_a_row_in_the_table(api: Api) -> None:
     assert described(api).keys() - OPEN == ROUTES.keys()
 
 
@@ -64,7 +64,7 @@ def test_every_route_that_creates_takes_a_key_and_has_two_bodies_in_the_table(ap
     assert creating == set(CREATING)
 
 
-def test_each_route_names_the_scope_it_misses(api: Api, mine: Owned) -> None:
+def test_t2_each_route_names_the_scope_it_misses(api: Api, mine: Owned) -> None:
     refused = {name: ask(api, name, mine.ids, headers=all_scopes_but(route, mine)) for name, route in ROUTES.items()}
 
     assert {name: (one.status_code, one.json()["message"]) for name, one in refused.items()} == {
@@ -74,7 +74,7 @@ def test_each_route_names_the_scope_it_misses(api: Api, mine: Owned) -> None:
 
 
 @pytest.mark.parametrize("scope", [None, "admin"])
-def test_each_route_asks_for_no_other_scope(api: Api, mine: Owned, scope: str | None) -> None:
+def test_t2_each_route_asks_for_no_other_scope(api: Api, mine: Owned, scope: str | None) -> None:
     admitted = {
         name: ask(api, name, mine.ids, headers=authorized(mine.organization_id, scope or route.scope)).status_code
         for name, route in ROUTES.items()
@@ -83,14 +83,14 @@ def test_each_route_asks_for_no_other_scope(api: Api, mine: Owned, scope: str | 
     assert not [name for name, status in admitted.items() if status in {401, 403}]
 
 
-def test_each_route_asks_for_a_token(api: Api, mine: Owned) -> None:
+def test_t2_each_route_asks_for_a_token(api: Api, mine: Owned) -> None:
     answers = {name: api.anonymous(*asking(name, mine.ids)[:2]) for name in ROUTES}
 
     assert {one.status_code for one in answers.values()} == {401}
     assert {one.headers["WWW-Authenticate"] for one in answers.values()} == {'Bearer realm="outdial"'}
 
 
-def test_what_belongs_to_another_organization_does_not_exist(api: Api, theirs: Owned) -> None:
+def test_t1_what_belongs_to_another_organization_does_not_exist(api: Api, theirs: Owned) -> None:
     foreign = {name: told(ask(api, name, theirs.ids), theirs) for name in WITH_IDS}
     missing = {name: told(ask(api, name, nobodys(theirs)), theirs) for name in WITH_IDS}
 
@@ -98,7 +98,9 @@ def test_what_belongs_to_another_organization_does_not_exist(api: Api, theirs: O
     assert {status for status, _ in missing.values()} == {404}
 
 
-def test_what_belongs_to_another_organization_is_not_found_under_ones_own(api: Api, mine: Owned, theirs: Owned) -> None:
+def test_t1_what_belongs_to_another_organization_is_not_found_under_ones_own(
+    api: Api, mine: Owned, theirs: Owned
+) -> None:
     own = {"campaign_id": mine.ids["campaign_id"]}
     foreign = {name: told(ask(api, name, {**theirs.ids, **own}), theirs) for name in WITH_TWO_IDS}
     missing = {name: told(ask(api, name, {**nobodys(theirs), **own}), theirs) for name in WITH_TWO_IDS}
@@ -126,7 +128,7 @@ IN_BODIES: list[tuple[str, Mapping[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "body"), IN_BODIES, ids=[name for name, _ in IN_BODIES])
-def test_a_connection_of_another_organization_cannot_be_used(
+def test_t1_a_connection_of_another_organization_cannot_be_used(
     api: Api, mine: Owned, theirs: Owned, name: str, body: Mapping[str, Any]
 ) -> None:
     foreign = ask(api, name, mine.ids, json=through(body, theirs.ids["connection_id"]))
@@ -151,7 +153,7 @@ def test_a_filter_by_what_belongs_to_another_organization_finds_nothing(
     assert (foreign.status_code, foreign.text) == (missing.status_code, missing.text)
 
 
-def test_no_answer_changes_by_what_another_organization_has(api: Api, mine: Owned) -> None:
+def test_t1_no_answer_changes_by_what_another_organization_has(api: Api, mine: Owned) -> None:
     before = {name: settled(ask(api, name, mine.ids)) for name in READING}
 
     owned(api, api.rows(lambda db: builders.organization(db, "Other")))

@@ -107,20 +107,20 @@ CONFUSED = {
 
 
 @pytest.mark.parametrize("name", CONFUSED)
-def test_a_token_that_is_not_genuine_is_refused(name: str) -> None:
+def test_j1_a_token_that_is_not_genuine_is_refused(name: str) -> None:
     token, by = CONFUSED[name]
 
     assert refusal(token, by) == "the token is not genuine"
 
 
 @pytest.mark.parametrize("header", [{"crit": ["exp"]}, {"crit": ["b64"], "b64": True}, {"crit": "b64"}])
-def test_a_token_that_demands_extensions_is_refused(header: dict[str, Any]) -> None:
+def test_j1_a_token_that_demands_extensions_is_refused(header: dict[str, Any]) -> None:
     with pytest.raises(UnauthenticatedError):
         read(signed(headers=header))
 
 
 @pytest.mark.parametrize("kid", ["../../etc/passwd", "http://127.0.0.1/", "' OR 1=1", "", "a" * 1000])
-def test_a_kid_is_a_name_and_nothing_else(kid: str) -> None:
+def test_j1_a_kid_is_a_name_and_nothing_else(kid: str) -> None:
     known = Jwks(lambda: jwks(jwk(rsa_key(), "a")), "RS256", 300)
 
     async def of_kid(kid: str | None) -> Sequence[Key]:
@@ -157,14 +157,14 @@ def test_a_kid_is_a_name_and_nothing_else(kid: str) -> None:
         ({"aud": "others"}, "the token's aud does not name this installation"),
     ],
 )
-def test_claims_that_do_not_hold_are_named(claims: dict[str, Any], told: str) -> None:
+def test_j2_claims_that_do_not_hold_are_named(claims: dict[str, Any], told: str) -> None:
     assert refusal(encoded(claims)) == told
 
 
 @pytest.mark.parametrize(
     "claims", [{"exp": NOW - 4}, {"exp": NOW + 0.5}, {"exp": 9e15}, {"nbf": NOW + 5, "iat": NOW + 5}]
 )
-def test_clocks_may_differ_by_a_few_seconds_and_a_far_end_is_an_end(claims: dict[str, Any]) -> None:
+def test_j2_clocks_may_differ_by_a_few_seconds_and_a_far_end_is_an_end(claims: dict[str, Any]) -> None:
     assert read(encoded(claims)).sub == "ann"
 
 
@@ -228,12 +228,12 @@ def test_j1_a_token_has_three_parts(more: str) -> None:
     assert refusal(token) == "the token is not genuine"
 
 
-def test_a_huge_token_is_refused_before_it_is_read() -> None:
+def test_j1_a_huge_token_is_refused_before_it_is_read() -> None:
     assert refusal("a" * 100_000) == "the token is longer than 8,192 characters"
 
 
 @pytest.mark.parametrize("aud", ["outdial", ["others", "outdial"]])
-def test_issuer_and_audience_hold_when_they_are_set(aud: Any) -> None:
+def test_j2_issuer_and_audience_hold_when_they_are_set(aud: Any) -> None:
     by = reader(issuer="https://id.example", audience="outdial")
 
     assert read(encoded({"iss": "https://id.example", "aud": aud}), by).sub == "ann"
@@ -249,7 +249,7 @@ def test_issuer_and_audience_hold_when_they_are_set(aud: Any) -> None:
         ({"iss": "https://id.example", "aud": "outdial2"}, "the token's aud does not name this installation"),
     ],
 )
-def test_a_token_from_or_for_somebody_else_is_refused(claims: dict[str, Any], told: str) -> None:
+def test_j2_a_token_from_or_for_somebody_else_is_refused(claims: dict[str, Any], told: str) -> None:
     assert refusal(encoded(claims), reader(issuer="https://id.example", audience="outdial")) == told
 
 
