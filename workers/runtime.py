@@ -23,6 +23,7 @@ from domain.errors import ConfigurationError
 from infra import log
 from infra.clock import MEASURE_EVERY_SECONDS, Clock
 from infra.db.engine import create_engine, refuse_unsafe
+from infra.db.revision import NEWEST, is_new_enough
 from infra.metrics import Metrics, make_metrics
 from infra.queue.broker import make_broker
 from infra.reach import AWAY, place_of, refuse_unfit
@@ -84,7 +85,9 @@ async def _serve(settings: Settings, main: Main) -> None:
 
 @asynccontextmanager
 async def open_runtime(settings: Settings, stop: asyncio.Event | None = None) -> AsyncIterator[Runtime]:
-    """Open the stores; a database that is away is waited for until `stop` (StoppedError), an unsafe one refused."""
+    """Open the stores; a database that is away, or not migrated yet, is waited for until `stop` (StoppedError), an
+    unsafe one refused.
+    """
     database = create_engine(required(settings.database_url, "OUTDIAL_DATABASE_URL"))
     clock = Clock()
     await _wait_for_database(database, clock, stop or asyncio.Event())
@@ -112,13 +115,14 @@ async def _wait_for_database(database: AsyncEngine, clock: Clock, stop: asyncio.
             async with database.connect() as connection:
                 await refuse_unsafe(connection)
                 await clock.measure(connection)
+                if await is_new_enough(connection):
+                    return
+            logger.warning("migration.awaited", place=place_of(database.url), needed=NEWEST)
         except AWAY as error:
             refuse_unfit(database.url, error)
             logger.warning("database.awaited", place=place_of(database.url), error=type(error).__name__)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), WAIT_FOR_STORE_SECONDS)
-        else:
-            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), WAIT_FOR_STORE_SECONDS)
     raise StoppedError
 
 

@@ -10,10 +10,16 @@ import sys
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from structlog.testing import capture_logs
 
 from domain.errors import ConfigurationError
+from infra.db.engine import create_engine
+from infra.db.revision import NEWEST
 from infra.settings import Settings
 from tests.builders import ENCRYPTION_KEY, JWT_SECRET
+from tests.conftest import Run
 from workers.runtime import open_runtime
 
 
@@ -43,6 +49,62 @@ def test_a_database_that_will_never_let_us_in_stops_the_process_and_is_told(sett
 
     with pytest.raises(ConfigurationError, match=r"does not let us in \(InvalidCatalogNameError\)"):
         asyncio.run(opened())
+
+
+@pytest.mark.parametrize("found", ["0001", None], ids=["an older schema", "none"])
+def test_a_process_waits_for_the_migration_it_needs(
+    found: str | None, run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was started before the migration, or the migration failed: it would break at every step."""
+    monkeypatch.setattr("workers.runtime.WAIT_FOR_STORE_SECONDS", 0.01)
+    run(lambda db: _revised(db, found))
+
+    async def migrated_meanwhile(database: AsyncEngine) -> bool:
+        opening = asyncio.create_task(_opened(settings))
+        async with asyncio.timeout(20):
+            while not any(line["event"] == "migration.awaited" for line in lines):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            too_early = opening.done()
+            async with database.begin() as connection:
+                await _revised(connection, NEWEST)
+            await opening
+        return too_early
+
+    async def scenario() -> bool:
+        assert settings.database_url is not None
+        database = create_engine(settings.database_url.get_secret_value())
+        try:
+            return await migrated_meanwhile(database)
+        finally:
+            await database.dispose()
+
+    with capture_logs() as lines:
+        assert not asyncio.run(scenario())
+    assert {line["needed"] for line in lines if line["event"] == "migration.awaited"} == {NEWEST}
+
+
+def test_a_newer_schema_is_worked_with(run: Run, settings: Settings) -> None:
+    """A process of the version before goes on while the others are replaced."""
+    run(lambda db: _revised(db, "9999"))
+
+    asyncio.run(_opened(settings))
+
+    run(lambda db: _revised(db, NEWEST))
+
+
+async def _opened(settings: Settings) -> None:
+    async with open_runtime(settings):
+        return
+
+
+async def _revised(db: AsyncConnection, revision: str | None) -> None:
+    """None: as if nobody had ever migrated."""
+    await db.execute(text("CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) PRIMARY KEY)"))
+    await db.execute(text("DELETE FROM alembic_version"))
+    if revision is None:
+        await db.execute(text("DROP TABLE alembic_version"))
+    else:
+        await db.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision})
 
 
 @pytest.fixture

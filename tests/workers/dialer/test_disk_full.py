@@ -12,7 +12,6 @@ import orjson
 import pytest
 
 from domain.attempt import Entry
-from infra.db.schema import migrate
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.settings import Settings, load_settings
 from tests.builders import ENCRYPTION_KEY, Scene, scene
@@ -20,6 +19,7 @@ from tests.infra.providers import Peer, listening
 from tests.rows import contradictions, entry, miscounts, now, number_of, point
 from tests.workers.runtimes import with_runtime
 from workers.dialer.engine import Engine
+from workers.installation import migrate_database
 from workers.runtime import Runtime
 
 SIZE = "300m"
@@ -57,6 +57,7 @@ def disk() -> Iterator[Path]:
 def settings(disk: Path) -> Iterator[Settings]:
     postgres = EmbeddedPostgres(disk / "home")
     postgres.start()
+    asyncio.run(migrate_database(postgres.url))
     yield load_settings(
         home=disk,
         database_url=postgres.url,
@@ -75,7 +76,6 @@ def test_nobody_is_dialled_without_a_row_and_all_are_when_there_is_room_again(
     monkeypatch.setattr("workers.dialer.dial.CONTROL_FRESHNESS", 60_000_000)
 
     async def scenario(runtime: Runtime) -> list[int]:
-        await migrate(runtime.database)
         provider, seen, stop = Provider(), Peer(), asyncio.Event()
         async with listening(seen, provider.handle):
             made = await _made(runtime, seen.url)
