@@ -83,6 +83,27 @@ def test_a_message_its_taker_cannot_read_is_given_up(
     assert _settled(broker) == Depth(waiting=0, in_flight=0, dead=0)
 
 
+def test_what_a_dead_worker_had_taken_is_taken_by_another_and_its_traces_go(
+    broker: RedisBroker, taken: Queue[int], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = make_broker(redis_url)
+    _push_taken(dead, ingest_cohort(7).copy(options={"redis_message_id": "r-1"}).encode())
+    broker.client.zadd(f"{NAMESPACE}:__heartbeats__", {dead.broker_id: 0})
+    monkeypatch.setattr(type(broker), "_should_do_maintenance", lambda _broker, _command: 1)
+
+    assert taken.get(timeout=10) == 7
+    assert _settled(broker) == Depth(waiting=0, in_flight=0, dead=0)
+    assert not [key for key in broker.client.scan_iter() if dead.broker_id.encode() in key]
+    assert broker.client.zscore(f"{NAMESPACE}:__heartbeats__", dead.broker_id) is None
+    dead.close()
+
+
+def _push_taken(dead: RedisBroker, data: bytes) -> None:
+    """A message that a worker has taken and will never acknowledge."""
+    dead.client.hset(f"{NAMESPACE}:{COHORTS}.msgs", "r-1", data)
+    dead.client.sadd(f"{NAMESPACE}:__acks__.{dead.broker_id}.{COHORTS}", "r-1")
+
+
 def _push(broker: RedisBroker, name: str, data: bytes) -> None:
     broker.client.hset(f"{NAMESPACE}:{COHORTS}.msgs", name, data)
     broker.client.rpush(f"{NAMESPACE}:{COHORTS}", name)

@@ -139,6 +139,8 @@ RESULTS: list[tuple[str, Handle, Kind, str | None]] = [
     ("half a head", says(b"HTTP/1.1 422 Unpro", then="close"), Kind.AMBIGUOUS, "connection_lost"),
     ("half a refusal", says(b"HTTP/1.1 422 No\r\nContent-Length: 9\r\n\r\n{", then="reset"),
      Kind.AMBIGUOUS, "connection_lost"),
+    ("200 and a pit of brackets", answers(b"200 OK", b"[" * 60_000), Kind.AMBIGUOUS, "unreadable_answer"),
+    ("200 in no encoding", answers(b"200 OK", b'{"ref": "\xff"}'), Kind.AMBIGUOUS, "unreadable_answer"),
     ("no content", says(b"HTTP/1.1 204 No Content\r\n\r\n"), Kind.AMBIGUOUS, "unreadable_answer"),
     ("two lengths", says(OK + b"Content-Length: 14\r\nContent-Length: 2\r\n\r\n" + TAKEN),
      Kind.AMBIGUOUS, "unreadable_answer"),
