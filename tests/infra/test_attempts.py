@@ -22,6 +22,7 @@ from tests.conftest import Run
 from tests.rows import amend, attempt, claimed, claims, contact, entry, miscounts, now, number_of
 
 SOON = timedelta(seconds=30)
+AN_HOUR = timedelta(hours=1)
 
 
 def test_a_claim_makes_the_row_and_takes_the_contact(run: Run) -> None:
@@ -95,7 +96,7 @@ REFUSALS = {
 @pytest.mark.parametrize("case", REFUSALS.values(), ids=REFUSALS.keys())
 def test_an_entry_is_refused(case: Refusal, run: Run) -> None:
     made = run(lambda db: scene(db, contacts=1))
-    run(lambda db: amend(db, "contacts", made.contact_ids[0], due_at=datetime.now(UTC) - SOON))
+    run(lambda db: amend(db, "contacts", made.contact_ids[0], due_at=datetime.now(UTC) - AN_HOUR))
     if case.change is not None:
         run(lambda db: case.change(db, made))  # type: ignore[misc]
     before = run(lambda db: contact(db, made.contact_ids[0])), run(lambda db: number_of(db, "attempts"))

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tests.mutants.catalogue import SIMULATE, Mutant, catalogue
 from tests.mutants.trial import MOST_SEEDS, Verdict, try_out, unharmed
@@ -64,7 +65,7 @@ def _table(chosen: Sequence[Mutant], verdicts: Sequence[Verdict]) -> Table:
     for mutant in chosen:
         verdict = by_name[mutant.name]
         style = "green" if verdict.is_killed else "bold red"
-        table.add_row(mutant.name, mutant.breaks, f"[{style}]{verdict.by}[/]", f"{verdict.seconds:.0f}")
+        table.add_row(mutant.name, mutant.breaks, Text(verdict.by, style), f"{verdict.seconds:.0f}")
     return table
 
 

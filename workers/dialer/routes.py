@@ -26,7 +26,12 @@ class Route:
     phone_numbers: tuple[str, ...]
 
     def caller(self, spec: CampaignSpec, connection_id: int, index: int) -> str | None:
-        """The calling number of that index among those the campaign may use here."""
+        """The calling number of that index among those the campaign may use here, None where it may use none.
+
+        The connection comes from a message: one that is not the campaign's may be another organization's.
+        """
+        if all(config.connection_id != connection_id for config in spec.app_config.connection_configs):
+            return None
         numbers = spec.app_config.callers(connection_id) or self.phone_numbers
         return numbers[index] if index < len(numbers) else None
 

@@ -185,6 +185,26 @@ def test_a_message_that_might_leave_on_the_next_day_is_not_sent_on_this_ones_quo
     assert run(lambda db: contact(db, made.contact_ids[0])).state == "ready"
 
 
+def test_an_entry_over_a_connection_that_is_not_its_campaigns_is_not_claimed(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a message says: another organization's trunk is not ours to dial over."""
+    made = run(lambda db: scene(db, contacts=1))
+    stranger = run(lambda db: builders.organization(db, "Other"))
+    theirs = run(lambda db: builders.connection(db, stranger))
+    refused: list[str] = []
+    monkeypatch.setattr(Tally, "void", lambda _tally, _entry, reason: refused.append(reason))
+
+    async def step(engine: Engine, _: Provider, __: Runtime) -> None:
+        await engine.accept(_message(_entries(made, connection_id=theirs)))
+        await _until(lambda: len(refused) == 1)
+
+    _dial(settings, made, step)
+
+    assert refused == ["campaign_changed"]
+    assert run(lambda db: number_of(db, "attempts")) == 0
+
+
 def test_copies_of_a_message_are_dialled_once(run: Run, settings: Settings) -> None:
     made = run(lambda db: scene(db, contacts=5, attempts_per_second=100))
 
