@@ -56,10 +56,18 @@ class Report:
         return int(not self.is_true or bool(short(self.minutes, self.done)))
 
 
-def torment(home: Path, minutes: float, seed: int, rates: list[float], patience: float = 1.0) -> Report:
-    """Run campaigns under faults for so long, let them come to rest, and audit. A machine that is busy with other
-    things needs `patience` times as long to catch up.
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """For a machine that is busy with other things: it needs `patience` times as long to catch up, and uses few slots
+    of those that are void after ten milliseconds.
     """
+
+    patience: float = 1.0
+    tolerance_ms: int = 10
+
+
+def torment(home: Path, minutes: float, seed: int, rates: list[float], allowed: Allowance = Allowance()) -> Report:
+    """Run campaigns under faults for so long, let them come to rest, and audit."""
     began = time.monotonic()
 
     def say(line: str) -> None:
@@ -68,7 +76,8 @@ def torment(home: Path, minutes: float, seed: int, rates: list[float], patience:
 
     receiver = Receiver(_chance(seed, "receiver"))
     moods = f"--seed {seed} {MOODS}"
-    with receiver, opened(home, moods, LEASE_SECONDS=str(LEASE_SECONDS), LOG_LEVEL="debug") as site:
+    extra = {"LEASE_SECONDS": str(LEASE_SECONDS), "LOG_LEVEL": "debug", "SLOT_TOLERANCE_MS": str(allowed.tolerance_ms)}
+    with receiver, opened(home, moods, extra) as site:
         eyes = Eyes(site)
         load = Load(site, _chance(seed, "load"), receiver.url, eyes)
         done = _wreak(load, rates, minutes, seed, say)
@@ -77,7 +86,7 @@ def torment(home: Path, minutes: float, seed: int, rates: list[float], patience:
         in_force = audit(site.settings, site.witness, site.logs)
         load.settle()
         site.ask(_ABANDON)
-        alive = catches_up(site, load, say, patience)
+        alive = catches_up(site, load, say, allowed.patience)
         rested = comes_to_rest(site, sum(load.rates.values()), say)
         told, left = webhook_was_told(site, load.watched, receiver, say), nobody_is_left(site, load.erased, say)
         code = audit(site.settings, site.witness, site.logs)
@@ -136,11 +145,12 @@ def main() -> int:
     words.add_argument("--minutes", type=float, default=5.0)
     words.add_argument("--seed", type=int, default=None)
     words.add_argument("--patience", type=float, default=1.0, help="for a machine that is busy with other things")
+    words.add_argument("--tolerance-ms", type=int, default=10, help="the same: how late a slot may be used, up to 100")
     asked = words.parse_args()
     seed = secrets.randbelow(1_000_000) if asked.seed is None else asked.seed
     sys.stdout.write(f"seed {seed}\n")
     home = Path(tempfile.mkdtemp(prefix="outdial-chaos-"))
-    report = torment(home, asked.minutes, seed, RATES, asked.patience)
+    report = torment(home, asked.minutes, seed, RATES, Allowance(asked.patience, asked.tolerance_ms))
     _tell(report, seed, home)
     if not report.exit_code:
         shutil.rmtree(home, ignore_errors=True)

@@ -66,7 +66,7 @@ def stay_silent(home: Path, many: int, rate: float, waits: Waits = Waits(), dial
         "ABSENT_SECONDS": str(waits.absent),
         "MAX_ATTEMPT_MINUTES": "2",
     }
-    with opened(home, MOODS.format(late=waits.late), dialers, 1, **settings) as site:
+    with opened(home, MOODS.format(late=waits.late), settings, dialers, workers=1) as site:
         _campaign(site, round(many / ATTEMPTS_A_CONTACT), rate)
         _wait_for(site, many)
         comes_to_rest(site, rate, _say)

@@ -83,7 +83,9 @@ class Site:
 
 
 @contextmanager
-def opened(home: Path, moods: str, dialers: int = DIALERS, workers: int = WORKERS, **extra: str) -> Iterator[Site]:
+def opened(
+    home: Path, moods: str, extra: Mapping[str, str], dialers: int = DIALERS, workers: int = WORKERS
+) -> Iterator[Site]:
     """Everything runs when the block begins, and has stopped when it has ended. `extra` are settings."""
     home = prepare(home)
     supervisor = Supervisor(home / "pids.json", frozenset(ROLES))
@@ -98,12 +100,12 @@ def opened(home: Path, moods: str, dialers: int = DIALERS, workers: int = WORKER
             "provider": wire.proxy(("127.0.0.1", simulator)),
             "web": wire.proxy(("127.0.0.1", web)),
         }
-        values = {name.lower(): value for name, value in (FAST | extra).items()}
+        values = {name.lower(): value for name, value in (FAST | dict(extra)).items()}
         own = with_secrets(Settings(home=home, port=web, allow_private_urls=True, **values))  # type: ignore[arg-type]
         direct = _at(own, postgres.url, redis.url)
         asyncio.run(migrate_database(postgres.url))
         shape = Shape(dialers, workers, simulator, moods)
-        metrics = _start_processes(supervisor, _through(own, proxies), shape, FAST | extra)
+        metrics = _start_processes(supervisor, _through(own, proxies), shape, FAST | dict(extra))
         token = issue(direct, Wanted("Acme", default_region="US"), Grant("chaos", hours=48), create=True)
         secret = secrets.installed(home).simulator_secret.get_secret_value()
         url = f"{local_url(proxies['provider'].port)}/attempts"

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.__main__ import torment
+from tests.chaos.__main__ import Allowance, torment
 from tests.chaos.deck import short
 
 
 @pytest.mark.timeout(400)
 def test_kills_freezes_cuts_and_restarts_lose_nobody_and_dial_nobody_twice(tmp_path: Path) -> None:
-    report = torment(tmp_path / "home", minutes=0.3, seed=3, rates=[15.0, 8.0, 2.5], patience=4.0)
+    report = torment(tmp_path / "home", minutes=0.3, seed=3, rates=[15.0, 8.0, 2.5], allowed=Allowance(patience=4.0))
 
     assert report.is_true
     assert set(short(report.minutes, report.done)) <= {"attempts accepted"}
