@@ -197,15 +197,20 @@ def _under_way(report: Report, attempt: Attempt, rules: Rules, threshold_seconds
 
 
 def _shows_that_it_is_there(status: str) -> bool:
-    return status == ACCEPTED or not (status in _STEPS or status in FINAL_STATUSES)
+    return status in {ACCEPTED, ProviderStatus.SENT} or not (status in _STEPS or status in FINAL_STATUSES)
 
 
 def _sent(report: Report, attempt: Attempt) -> Attempt:
-    """The provider has the message. That it may have come later, or not at all, is for a receipt to say."""
-    if not _may_become(attempt, Outcome.SENT, None, report.at):
+    """The provider has the message, and has had it since the earliest of what shows that, whichever comes in first.
+
+    That it may have come later, or not at all, is for a receipt to say.
+    """
+    had_at = attempt.accepted_at
+    is_earlier = attempt.outcome is Outcome.SENT and had_at is not None and report.at < had_at
+    if not is_earlier and not _may_become(attempt, Outcome.SENT, None, report.at):
         return _contradicted(report, attempt)
     closed = _close(attempt, Outcome.SENT, report.at, None)
-    return closed._replace(accepted_at=attempt.accepted_at or report.at, provider_status=report.status)
+    return closed._replace(accepted_at=report.at, provider_status=report.status)
 
 
 def _ended(report: Report, attempt: Attempt, threshold_seconds: int | None) -> Attempt:

@@ -639,6 +639,15 @@ def test_acceptance_closes_a_message_and_its_contact(evidence: Report) -> None:
     assert (contact.state, contact.due_at, attempt.look_at) == (ContactState.DONE, None, None)
 
 
+@pytest.mark.parametrize("receipt", [(), (callback("delivered", 30),), (callback("undelivered", 30),)])
+@given(st.data())
+def test_evidence_of_a_message_may_come_in_any_order(receipt: tuple[Report, ...], data: st.DataObject) -> None:
+    story = (by_dialer(ACCEPTED, ref="r-1"), callback("queued", 1), callback("sent", 5), *receipt)
+    shuffled = data.draw(st.permutations([*story, callback("sent", 5)]), label="order")
+
+    assert decided(*lived(shuffled, channel=Channel.SMS)) == decided(*lived(story, channel=Channel.SMS))
+
+
 def test_acceptance_does_not_close_a_call() -> None:
     attempt, contact = lived([by_dialer(ACCEPTED, ref="r-1")])
 
