@@ -47,7 +47,8 @@ RETRIES = {
 class Load:
     """`rates` are those the campaigns have now, by id; `refused` counts what somebody was told to try again.
 
-    `erased` are the numbers whose erasure was accepted, `watched` the campaign that has the webhook.
+    `erased` are the numbers whose erasure was accepted, and when it was asked for; `watched` is the campaign that has
+    the webhook.
     """
 
     site: Site
@@ -56,7 +57,7 @@ class Load:
     eyes: Eyes
     rates: dict[int, float] = field(default_factory=dict)
     uploaded: dict[int, int] = field(default_factory=dict)
-    erased: set[str] = field(default_factory=set)
+    erased: dict[str, datetime] = field(default_factory=dict)
     watched: int = 0
     recurring: int = 0
     held: int = 0

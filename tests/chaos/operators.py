@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from threading import Event
 
 from tests.builders import phone
@@ -102,9 +103,9 @@ class Operators:
 
     def _erase(self, _: int) -> None:
         """Asked for until it is taken; a request whose answer was lost may have been, too, and is one all the same."""
-        number = phone(self.chance.randrange(400))
+        number, now = phone(self.chance.randrange(400)), datetime.now(UTC)
         if self._posted("/api/contacts/erase", {"phoneNumber": number}):
-            self.load.erased.add(number)
+            self.load.erased[number] = now
 
     def _cap(self, _: int) -> None:
         if not self.cap_stands:

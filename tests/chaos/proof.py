@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
 import orjson
 
@@ -44,12 +45,15 @@ def _untold(site: Site, campaign_id: int, receiver: Receiver) -> list[int]:
     return [row[0] for row in final if (row[0], row[1]) not in told]
 
 
-def nobody_is_left(site: Site, erased: set[str], say: Say) -> bool:
-    """Every erasure ends, and no table has a number of theirs in any column any more."""
+def nobody_is_left(site: Site, erased: Mapping[str, datetime], say: Say) -> bool:
+    """Every erasure ends, and no table has a number of theirs in any column any more.
+
+    What somebody uploads again after they were asked to forget it is in that file, and nowhere else.
+    """
     deadline = time.monotonic() + ERASED_SECONDS
     while (waiting := site.ask(_WAITING)) and time.monotonic() < deadline:
         site.live(1.0)
-    found = [f"{table} ({n})" for table, n in _holding(site, sorted(erased))]
+    found = [f"{table} ({n})" for table, n in _holding(site, erased)]
     fine = not (waiting or found)
     say(
         f"erasures             {'ok' if fine else 'VIOLATED'} ({len(erased)} numbers; waiting for "
@@ -58,13 +62,13 @@ def nobody_is_left(site: Site, erased: set[str], say: Say) -> bool:
     return fine
 
 
-def _holding(site: Site, numbers: list[str]) -> list[tuple[str, int]]:
+def _holding(site: Site, erased: Mapping[str, datetime]) -> list[tuple[str, int]]:
     """Tables with rows that show one of the numbers, with how many."""
-    if not numbers:
+    if not erased:
         return []
-    any_of_them = "|".join(re.escape(one) for one in numbers)
+    any_of_them = "|".join(re.escape(one) for one in erased)
     found = [(table, site.ask(_SHOWING.replace("TABLE", table), any_of_them)[0][0]) for (table,) in site.ask(_TABLES)]
-    found.append(("cohort_files, in bytes", site.ask(_IN_FILES, numbers)[0][0]))
+    found.append(("cohort_files, in bytes", site.ask(_IN_FILES, list(erased), list(erased.values()))[0][0]))
     return [(table, n) for table, n in found if n]
 
 
@@ -82,7 +86,8 @@ _WAITING = "SELECT coalesce(waiting_for, 'work') FROM erasures WHERE status = 'p
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 _SHOWING = "SELECT count(*) FROM TABLE AS one WHERE CAST(one AS text) ~ %s"
 _IN_FILES = """
-    SELECT count(*) FROM cohort_files f
+    SELECT count(*) FROM cohort_files f JOIN cohorts c ON c.id = f.cohort_id
     WHERE EXISTS (
-        SELECT FROM unnest(CAST(%s AS text[])) AS n(phone) WHERE position(convert_to(n.phone, 'UTF8') IN f.data) > 0)
+        SELECT FROM unnest(CAST(%s AS text[]), CAST(%s AS timestamptz[])) AS n(phone, at)
+        WHERE c.created_at < n.at AND position(convert_to(n.phone, 'UTF8') IN f.data) > 0)
 """
