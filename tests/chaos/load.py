@@ -144,7 +144,8 @@ class Load:
         raise AssertionError("the API did not come back")
 
     def _left(self, campaign_id: int) -> int:
-        rows = self.site.ask("SELECT count(*) FROM contacts WHERE campaign_id = %s AND due_at IS NOT NULL", campaign_id)
+        """Who may be called within the hour: nobody who has been called too often."""
+        rows = self.site.ask(_LEFT, campaign_id)
         return int(rows[0][0]) if rows else 1_000_000
 
     def _upload(self, campaign_id: int, rows: list[str], header: str = "phone") -> None:
@@ -226,6 +227,10 @@ def _body(name: str, rate: float, connections: list[int]) -> dict[str, Any]:
 
 
 _DAYS = NOBODYS_HOURS["windows"][0]["days"]  # type: ignore[index]
+_LEFT = """
+    SELECT count(*) FROM contacts
+    WHERE campaign_id = %s AND due_at IS NOT NULL AND waiting_for IS DISTINCT FROM 'number_cap'
+"""
 _NEAR = """
     UPDATE campaigns SET next_run_at = soon.at,
         plan = jsonb_set(

@@ -10,7 +10,7 @@ from tests.chaos.deck import short
 
 @pytest.mark.timeout(400)
 def test_kills_freezes_cuts_and_restarts_lose_nobody_and_dial_nobody_twice(tmp_path: Path) -> None:
-    report = torment(tmp_path / "home", minutes=0.3, seed=3, rates=[15.0, 8.0, 2.5], allowed=Allowance(patience=4.0))
+    report = torment(tmp_path / "home", minutes=0.25, seed=3, rates=[10.0, 6.0, 2.5], allowed=Allowance(patience=4.0))
 
     assert report.is_true
     assert set(short(report.minutes, report.done)) <= {"attempts accepted"}
