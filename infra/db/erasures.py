@@ -135,7 +135,7 @@ async def request_erasure(connection: AsyncConnection, organization_id: int, wan
     phone, by, now = wanted.phone, wanted.by, wanted.now
     mine = {"organization_id": organization_id, "phone": phone}
     await suppressions.suppress(connection, organization_id, wanted.phone_hash, now)
-    await opt_outs.opt_out(connection, organization_id, phone, by, now)
+    await opt_outs.opt_out(connection, organization_id, phone, by)
     given = {"person_id": wanted.person_id, "hash": wanted.phone_hash, "by": by, "now": now}
     await connection.execute(_REQUEST, mine | given)
     return _erasure((await connection.execute(_PENDING, mine)).one())

@@ -1,7 +1,8 @@
 """Opt-outs: they hold from the moment they are stored, and no upload undoes them.
 
-The claim looks at the stored number, so nothing is dialled whatever the contacts say. One opt-out settles its contacts
-at once, a list of them in batches by upkeep.
+The claim looks at the stored number, so nothing is dialled whatever the contacts say. An opt-out bears the instant at
+which it was stored: its request may have waited for others before, while the number could still be called. One opt-out
+settles its contacts at once, a list of them in batches by upkeep.
 """
 
 from collections.abc import Sequence
@@ -25,17 +26,17 @@ class OptOut:
 
 
 _STORE = text("""
-    INSERT INTO opt_outs (organization_id, phone, created_by, created_at)
-    VALUES (:organization_id, :phone, :by, :now) ON CONFLICT DO NOTHING
+    INSERT INTO opt_outs (organization_id, phone, created_by)
+    VALUES (:organization_id, :phone, :by) ON CONFLICT DO NOTHING
 """)
 _STORE_ALL = text("""
-    INSERT INTO opt_outs (organization_id, phone, created_by, created_at, is_settled)
-    SELECT :organization_id, phone, :by, :now, false FROM unnest(CAST(:phones AS text[])) AS given(phone)
+    INSERT INTO opt_outs (organization_id, phone, created_by, is_settled)
+    SELECT :organization_id, phone, :by, false FROM unnest(CAST(:phones AS text[])) AS given(phone)
     ORDER BY phone ON CONFLICT DO NOTHING
 """)
 _STORE_REPLY = text("""
-    INSERT INTO opt_outs (organization_id, phone, created_by, created_at, replied_at)
-    VALUES (:organization_id, :phone, :by, :now, :replied_at) ON CONFLICT DO NOTHING
+    INSERT INTO opt_outs (organization_id, phone, created_by, replied_at)
+    VALUES (:organization_id, :phone, :by, :replied_at) ON CONFLICT DO NOTHING
 """)
 _REMOVE_REPLY = text("""
     DELETE FROM opt_outs WHERE organization_id = :organization_id AND phone = :phone AND replied_at <= :replied_at
@@ -78,10 +79,10 @@ _PAGE = text(f"SELECT phone, created_by, created_at {_MATCHING} ORDER BY phone O
 _TOTAL = text(f"SELECT count(*) {_MATCHING}")
 
 
-async def opt_out(connection: AsyncConnection, organization_id: int, phone: str, by: str, now: datetime) -> int:
+async def opt_out(connection: AsyncConnection, organization_id: int, phone: str, by: str) -> int:
     """Store it and settle the number's ready contacts; how many there were."""
     mine = {"organization_id": organization_id, "phone": phone}
-    await connection.execute(_STORE, mine | {"by": by, "now": now})
+    await connection.execute(_STORE, mine | {"by": by})
     return await settle_contacts(connection, organization_id, phone)
 
 
@@ -91,11 +92,9 @@ async def settle_contacts(connection: AsyncConnection, organization_id: int, pho
     return int((await connection.execute(_SETTLE_ONE, mine)).scalar_one())
 
 
-async def opt_out_all(
-    connection: AsyncConnection, organization_id: int, phones: Sequence[str], by: str, now: datetime
-) -> int:
+async def opt_out_all(connection: AsyncConnection, organization_id: int, phones: Sequence[str], by: str) -> int:
     """Store them, and leave their contacts to `settle_batch`; how many were new."""
-    given = {"organization_id": organization_id, "phones": list(phones), "by": by, "now": now}
+    given = {"organization_id": organization_id, "phones": list(phones), "by": by}
     return (await connection.execute(_STORE_ALL, given)).rowcount
 
 
@@ -111,12 +110,10 @@ async def opt_in(connection: AsyncConnection, organization_id: int, phone: str) 
     return removed.rowcount > 0
 
 
-async def opt_out_by_reply(
-    connection: AsyncConnection, organization_id: int, phone: str, replied_at: datetime, now: datetime
-) -> bool:
+async def opt_out_by_reply(connection: AsyncConnection, organization_id: int, phone: str, replied_at: datetime) -> bool:
     """Opt out who asked for it themselves at an instant; whether they were not yet."""
     mine = {"organization_id": organization_id, "phone": phone}
-    stored = await connection.execute(_STORE_REPLY, mine | {"by": BY_REPLY, "now": now, "replied_at": replied_at})
+    stored = await connection.execute(_STORE_REPLY, mine | {"by": BY_REPLY, "replied_at": replied_at})
     await settle_contacts(connection, organization_id, phone)
     return stored.rowcount > 0
 

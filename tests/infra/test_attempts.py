@@ -132,7 +132,7 @@ def test_a_number_that_opted_out_is_settled_by_the_claim(run: Run) -> None:
 def test_another_organizations_opt_out_is_not_ours(run: Run) -> None:
     made = run(lambda db: scene(db, contacts=1))
     other = run(lambda db: builders.organization(db, "Other"))
-    run(lambda db: opt_out(db, other, phone(0), "test", datetime.now(UTC)))
+    run(lambda db: opt_out(db, other, phone(0), "test"))
 
     (claimed, _) = run(lambda db: claims(db, [entry(made, made.contact_ids[0])]))
 

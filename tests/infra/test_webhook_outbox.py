@@ -151,7 +151,7 @@ async def settled(db: AsyncConnection, made: Scene) -> None:
 
 async def opted_out(db: AsyncConnection, made: Scene) -> None:
     for index in range(len(made.contact_ids)):
-        await opt_outs.opt_out(db, made.organization_id, phone(index), "ann", NOW)
+        await opt_outs.opt_out(db, made.organization_id, phone(index), "ann")
 
 
 async def opted_out_and_claimed(db: AsyncConnection, made: Scene) -> None:

@@ -125,7 +125,7 @@ def test_opted_out_and_stopped_contacts_are_in_no_further_run_and_hold_none_open
         await week.tick(at(0, 9, 3))
         async with week.runtime.database.begin() as db:
             await db.execute(text("UPDATE contacts SET stopped = true WHERE id = 1"))
-            await opt_outs.opt_out(db, week.scene.organization_id, phone(1), "ann", at(0, 10))
+            await opt_outs.opt_out(db, week.scene.organization_id, phone(1), "ann")
         await week.tick(at(1, 9))
         assert [row.state for row in await week.rows(CONTACTS)] == ["removed", "opted_out", "ready"]
         await week.tell(at(1, 9, 2), "completed", await week.dial(at(1, 9, 1), week.scene.contact_ids[2]))

@@ -3,7 +3,6 @@
 A number whose person was erased stays opted out, and is not written down again: it is known by its hash.
 """
 
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -96,7 +95,7 @@ class FoundOptOuts(Answer):
 @router.post("", status_code=201, response_model=OptedOut, dependencies=json, summary="Opt a number out")
 async def opt_out(request: Request, runtime: TheRuntime, body: Number, caller: ContactsWriter, now: Now) -> Response:
     phone = _phone(body, caller)
-    return await once(request, caller, now, 201, partial(_store, phone, _key(runtime), caller, now))
+    return await once(request, caller, now, 201, partial(_store, phone, _key(runtime), caller))
 
 
 @router.post("/remove", dependencies=json, summary="Remove an opt-out")
@@ -126,7 +125,7 @@ _BULK: dict[str, Any] = {
 async def opt_out_all(request: Request, runtime: TheRuntime, caller: ContactsWriter, now: Now) -> Response:
     """At most 10,000 numbers, as JSON or CSV. They hold at once; contacts become `opted_out` within seconds."""
     numbers = judge_numbers(_listed(request, await request.body()), caller.organization.default_region)
-    return await once(request, caller, now, 201, partial(_store_all, numbers, _key(runtime), caller, now))
+    return await once(request, caller, now, 201, partial(_store_all, numbers, _key(runtime), caller))
 
 
 @router.post("/search", dependencies=json, summary="Find opt-outs, or list them")
@@ -141,22 +140,20 @@ async def search(runtime: TheRuntime, body: SoughtOptOuts, caller: Reader) -> Fo
     return FoundOptOuts(items=items, **paging, suppressed=sorted(erased))
 
 
-async def _store(phone: str, key: str, caller: Caller, now: datetime, connection: AsyncConnection) -> OptedOut:
+async def _store(phone: str, key: str, caller: Caller, connection: AsyncConnection) -> OptedOut:
     mine = caller.organization_id
     if await suppressed(connection, key, mine, [phone]):
         contacts = await opt_outs.settle_contacts(connection, mine, phone)
     else:
-        contacts = await opt_outs.opt_out(connection, mine, phone, caller.user, now)
+        contacts = await opt_outs.opt_out(connection, mine, phone, caller.user)
     return OptedOut(phone_number=mask(phone), contacts=contacts)
 
 
-async def _store_all(
-    numbers: Numbers, key: str, caller: Caller, now: datetime, connection: AsyncConnection
-) -> OptedOutAll:
+async def _store_all(numbers: Numbers, key: str, caller: Caller, connection: AsyncConnection) -> OptedOutAll:
     mine = caller.organization_id
     known = await suppressed(connection, key, mine, numbers.phones)
     fresh = [phone for phone in numbers.phones if phone not in known]
-    added = await opt_outs.opt_out_all(connection, mine, fresh, caller.user, now)
+    added = await opt_outs.opt_out_all(connection, mine, fresh, caller.user)
     return OptedOutAll(added=added, already=len(numbers.phones) - added, invalid_lines=numbers.invalid)
 
 

@@ -110,19 +110,17 @@ async def _taken(runtime: Runtime, connection_id: int, said: Inbound) -> str | N
             changed = False  # Erased people stay opted out, and are not written down again.
         else:
             at = min(said.occurred_at or now, now)
-            changed = await _follow(connection, line.organization_id, phone, asked, at=at, now=now)
+            changed = await _follow(connection, line.organization_id, phone, asked, at)
             await replies.touch(connection, line.organization_id, phone, at, now)
         if changed:
             await replies.note_change(connection, connection_id, said.ref)
     return {Wish.STOP: line.stop_reply, Wish.START: line.start_reply}.get(asked) if changed else None
 
 
-async def _follow(
-    connection: AsyncConnection, organization_id: int, phone: str, asked: Wish, *, at: datetime, now: datetime
-) -> bool:
+async def _follow(connection: AsyncConnection, organization_id: int, phone: str, asked: Wish, at: datetime) -> bool:
     """Whether it opted somebody out, or in again."""
     if asked is Wish.STOP:
-        return await opt_outs.opt_out_by_reply(connection, organization_id, phone, at, now)
+        return await opt_outs.opt_out_by_reply(connection, organization_id, phone, at)
     return asked is Wish.START and await opt_outs.opt_in_by_reply(connection, organization_id, phone, at)
 
 
