@@ -250,12 +250,14 @@ async def _unused_before(
     """Given back, or missing in the row of slots, too late for the last grant to make up for it."""
     since, whose = last - CORRECTED_WITHIN, (epoch.campaign_id, epoch.epoch)
     slots = await ledger.slots_between(case.connection, *whose, since, last)
+    # Those granted before the first of them may have come to nothing as well.
+    instants = [*([since] if epoch.first < since else []), *(at for at, *_ in slots)]
     later = await ledger.voided_after(case.connection, *whose, since)
     rate = revision.spec.app_config.attempts_per_second
     spacing = pace(rate, case.terms.tolerance).spacing
     missing = sum(
         max(0, min((after - before) // spacing - 1, ceil(rate)))
-        for (before, *_), (after, *_) in pairwise(slots)
+        for before, after in pairwise(instants)
         if after > before
     )
     given_back = sum(is_void and connection_id in (None, used) for _, is_void, used in slots)

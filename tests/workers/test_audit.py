@@ -390,9 +390,8 @@ def test_a_split_unlike_the_weights_breaks_i9(
     run: Run, database_url: str, on_second: list[int], broken: list[str]
 ) -> None:
     async def plant(db: AsyncConnection) -> None:
-        organization_id = await builders.organization(db, "Other")
-        second_connection = await builders.connection(db, organization_id, phone_numbers=builders.CALLERS[:1])
         scene = await clean(db, contacts=12, attempts_per_second=100)
+        second_connection = await builders.connection(db, scene.organization_id, phone_numbers=builders.CALLERS[:1])
         routes = [
             {"connection_id": scene.connection_id, "weight": 3},
             {"connection_id": second_connection, "weight": 1},
@@ -411,6 +410,25 @@ def test_a_split_unlike_the_weights_breaks_i9(
                 for n in range(8)
             ),
         )
+
+    run(plant)
+
+    assert violated(database_url) == broken
+
+
+@pytest.mark.parametrize(("apart", "broken"), [(1.3, ["I9"]), (5.4, [])])
+def test_a_split_owes_nothing_for_grants_that_were_lost_before_the_last(
+    run: Run, database_url: str, apart: float, broken: list[str]
+) -> None:
+    async def plant(db: AsyncConnection) -> None:
+        scene = await clean(db, contacts=2, attempts_per_second=1)
+        second_connection = await builders.connection(db, scene.organization_id)
+        routes = [
+            {"connection_id": scene.connection_id, "weight": 1},
+            {"connection_id": second_connection, "weight": 3},
+        ]
+        await revise(db, scene, 2, second(-60), connection_configs=routes)
+        await put(db, scene, *(Tried(contact=n, slot=second(n * apart), epoch=2) for n in range(2)))
 
     run(plant)
 
@@ -450,9 +468,8 @@ def test_a_split_beside_a_connection_that_another_campaign_met_trouble_on_is_lef
     """A cool-down of the first connection sent all to the second."""
 
     async def plant(db: AsyncConnection) -> None:
-        organization_id = await builders.organization(db, "Other")
-        second_connection = await builders.connection(db, organization_id, phone_numbers=builders.CALLERS[:1])
         scene = await clean(db, contacts=12, attempts_per_second=100)
+        second_connection = await builders.connection(db, scene.organization_id, phone_numbers=builders.CALLERS[:1])
         routes = [{"connection_id": one, "weight": 1} for one in (scene.connection_id, second_connection)]
         await put(db, scene, Tried(contact=8, slot=second(-ago), outcome="void", reason="connection_closed"))
         await revise(db, scene, 2, second(-2), connection_configs=routes)
