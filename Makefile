@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo up test fuzz check bench bench-ingest chaos chaos-ambiguous chaos-callbacks mutants audit-deps lock \
+.PHONY: install demo up test fuzz check bench bench-ingest simulate chaos chaos-ambiguous chaos-callbacks mutants audit-deps lock \
 	clean
 
 install: $(READY)
@@ -51,6 +51,9 @@ bench: $(READY)
 
 bench-ingest: $(READY)
 	$(RUN)/python -m tests.bench.ingest
+
+simulate: $(READY)
+	$(RUN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200)) $(SIMULATE)
 
 chaos: $(READY)
 	$(RUN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(CHAOS)

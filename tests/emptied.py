@@ -10,7 +10,7 @@ NAME = "outdial_test"
 
 # Deleting in place is quicker than TRUNCATE, which gives every table and index a new file. Tables that refer to others
 # come first. What the migrations put in is kept in a schema of its own.
-_EMPTY = """
+EMPTY = """
     CREATE SCHEMA kept;
     CREATE VIEW kept.tables AS
         WITH RECURSIVE depth(table_id, n) AS (
@@ -84,7 +84,7 @@ class Emptied:
         self._administrator.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
         self._administrator.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, template))
         self._database = psycopg.connect(self._url.replace("/outdial?", f"/{NAME}?"), autocommit=True)
-        self._database.execute(_EMPTY)
+        self._database.execute(EMPTY)
         self._schema = self._read_schema(self._database)
 
     def _read_schema(self, database: Connection) -> str:
