@@ -29,10 +29,8 @@ class Nemesis:
     async def heal(self) -> None:
         """Everybody lives and runs, every store answers."""
         world = self._world
-        now = world.loop.time()
-        world.weather.away_until = world.carrier.away_until = min(world.weather.away_until, now)
         world.carrier.away_until = world.network.refused_until = world.network.hung_until = 0.0
-        world.weather.away_until = 0.0
+        world.weather.away_until = world.weather.deaf_until = 0.0
         for process in world.processes:
             if process.is_frozen and not process.is_dead:
                 process.thaw()
@@ -116,6 +114,10 @@ class Nemesis:
         for process in self._world.processes:
             for connection in tuple(process.connections):
                 connection.terminate()
+
+    async def _deaf(self) -> None:
+        """Dialers claim, and do not hear what has become of campaigns."""
+        self._world.weather.deaf_until = self._world.loop.time() + self._chance.uniform(1.1, 2.5)
 
     async def _refuse(self) -> None:
         self._world.network.refused_until = self._world.loop.time() + self._chance.uniform(0.1, 1.0)

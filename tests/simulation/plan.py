@@ -26,7 +26,7 @@ CHANGES = (
 RETRIED = ("busy", "no_answer", "failed", "provider_error", "internal_error")
 FAULTS = (
     "kill", "kill_busy", "freeze", "short_freeze", "flush", "carrier_away", "server_away", "server_restart", "refuse",
-    "hang",
+    "hang", "deaf",
 )  # fmt: skip
 
 

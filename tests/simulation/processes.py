@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, cast
 
-from infra.queue.messages import COHORTS, DIAL, UPKEEP
+from infra.queue.messages import COHORTS, DIAL, UPKEEP, entries_of
 from tests.simulation.carrier import Carrier
 from tests.simulation.host import Main
 from workers.dialer.engine import Engine
@@ -61,7 +61,7 @@ async def dialer(carrier: Carrier, runtime: Runtime, stop: asyncio.Event) -> Non
             if message is None:
                 await asyncio.sleep(max(POLL_MS / 1000, runtime.settings.tick_ms / 2000))
             else:
-                await engine.accept(message[0])
+                await engine.accept(entries_of(message[0]))
 
 
 async def working(carrier: Carrier, runtime: Runtime, stop: asyncio.Event) -> None:
