@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from tests.simulation.database import Server
 
 LOCK_SECONDS = 5.0
-# Which statement reads the control state.
+# Which statement claims, and which reads the control state.
+CLAIMS = "INSERT INTO attempts"
 WHAT_CAMPAIGNS_SAY = "c.epoch, c.run, c.end_at"
 
 
@@ -141,8 +142,9 @@ class Prepared:
     real: Any
 
     async def fetch(self, *values: Any) -> Any:
-        self.connection.hear(self.real.get_query())
-        return await self.connection.do(self.real.fetch, *values)
+        statement = self.real.get_query()
+        self.connection.hear(statement)
+        return await self.connection.do(self.real.fetch, *values, what="claim" if CLAIMS in statement else "statement")
 
     async def cursor(self, *values: Any) -> Any:
         cursor = await self.connection.do(lambda: _opened(self.real, values))

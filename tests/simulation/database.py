@@ -25,6 +25,7 @@ from tests.emptied import EMPTY
 from tests.simulation.connection import Connection, Turn
 from tests.simulation.loop import PROCESS, VirtualLoop, present
 
+RARER = 5
 # By the worlds themselves: the server does it when it likes, and takes locks for it.
 VACUUMED_EVERY = 25
 CLOCK = """
@@ -40,7 +41,8 @@ MAY_READ_FILES = "ALTER ROLE outdial SUPERUSER\n"
 class Weather:
     """What happens to statements: how long they travel, how often a connection is lost, and when nobody answers.
 
-    Until `deaf_until` dialers do not learn what campaigns say. `clock_step` (microseconds) is how far the server's clock has been put forward.
+    Until `deaf_until` dialers do not learn what campaigns say. `clock_step` (microseconds) is how far the clock of the
+    server has been put forward.
     """
 
     chance: random.Random
@@ -61,7 +63,9 @@ class Weather:
         return self.chance.uniform(0.0002, self.slowest_seconds)
 
     def is_lost(self, what: str) -> bool:
-        lost = self.lost > 0 and self.chance.random() < self.lost
+        """Claims and commits are lost more often: there are few of them, and most depends on them."""
+        share = self.lost * (RARER if "claim" in what or "commit" in what else 1)
+        lost = share > 0 and self.chance.random() < share
         if lost:
             self.counts[what] = self.counts.get(what, 0) + 1
         return lost
