@@ -26,7 +26,7 @@ def test_it_serves_until_it_is_told_to_stop_and_names_no_software(settings: Sett
 
     answer = asyncio.run(serve())
 
-    assert answer.json() == {"status": "ok"}
+    assert answer.json() == {"status": "ok", "away": []}
     assert "server" not in answer.headers
 
 
