@@ -81,7 +81,9 @@ class Emptied:
         if self._database is not None:
             self._database.close()
         name, template = sql.Identifier(NAME), sql.Identifier(self._template)
-        self._administrator.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        # Not by force, which may not send autovacuum away; without it, that is asked to go and waited for.
+        self._administrator.execute(_SEND_AWAY, (NAME,))
+        self._administrator.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(name))
         self._administrator.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, template))
         self._database = psycopg.connect(self._url.replace("/outdial?", f"/{NAME}?"), autocommit=True)
         self._database.execute(EMPTY)
