@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import CursorResult, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.attempt import EPOCH
+from domain.attempt import EPOCH, Entry, instant
 from domain.recording import NEVER_PLACED
 
 
@@ -90,6 +90,15 @@ _READY = text("""
 """)
 
 
+_USED = text("""
+    SELECT a.contact_id
+    FROM unnest(CAST(:contact_ids AS bigint[]), CAST(:runs AS int[]), CAST(:numbers AS int[]),
+                CAST(:slots AS timestamptz[])) AS entry(contact_id, run, number, slot_at)
+    JOIN attempts a USING (contact_id, run, number, slot_at)
+    WHERE a.outcome IS DISTINCT FROM 'void'
+""")
+
+
 async def due_firsts(connection: AsyncConnection, pages: Sequence[Page], now: datetime) -> list[Due]:
     """Contacts due for their first attempt of the run."""
     return await _pages(connection, _FIRSTS, pages, now)
@@ -123,6 +132,17 @@ async def ready(connection: AsyncConnection, contact_ids: Sequence[int]) -> list
     """Those of the contacts that wait for an attempt, now or later."""
     rows = await connection.execute(_READY, {"ids": list(contact_ids), "never_placed": NEVER_PLACED})
     return [Returned(*row) for row in rows]
+
+
+async def used(connection: AsyncConnection, entries: Sequence[Entry]) -> set[int]:
+    """The contacts of those entries that became an attempt which is not void."""
+    values = {
+        "contact_ids": [entry.contact_id for entry in entries],
+        "runs": [entry.run for entry in entries],
+        "numbers": [entry.number for entry in entries],
+        "slots": [instant(entry.slot) for entry in entries],
+    }
+    return set(await connection.scalars(_USED, values))
 
 
 async def _pages(connection: AsyncConnection, statement: TextClause, pages: Sequence[Page], now: datetime) -> list[Due]:

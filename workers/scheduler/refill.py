@@ -230,33 +230,35 @@ def _new(page: Sequence[T], lane: Lane) -> list[T]:
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
-    """How many grants were looked at again, and how many of them nobody had used."""
+    """How many grants were looked at again, and how many of them nobody had used though their contacts wait on."""
 
     looked_at: int
     unused: int
 
 
 async def second_look(connection: AsyncConnection, lanes: Sequence[Lane], now: int, tolerance: int) -> SecondLook:
-    """Forget grants whose time is over; those that were not used count for the split no more, and go first again."""
-    unused = 0
-    over = {
-        entry.contact_id: (lane, entry)
-        for lane in lanes
-        for entry in lane.granted.values()
-        if entry.slot + tolerance + SECOND_LOOK < now
-    }
-    ready = {due.contact_id: due for due in await candidates.ready(connection, list(over))} if over else {}
-    for contact_id, (lane, entry) in over.items():
-        lane.granted.pop(contact_id, None)
-        if _is_unused(entry, ready.get(contact_id)):
-            unused += 1
-            refund(lane, entry)
-            _again(lane, entry, ready[contact_id], instant(now))
-    return SecondLook(len(over), unused)
+    """Forget grants whose time is over; those that were not used count for the split no more.
 
-
-def _is_unused(entry: Entry, due: Due | None) -> bool:
-    return due is not None and (due.run, due.attempts) == (entry.run, entry.number - 1)
+    Their contacts go first again, but for those that wait no longer: somebody may have opted out meanwhile.
+    """
+    over = [
+        (lane, entry) for lane in lanes for entry in lane.granted.values() if entry.slot + tolerance + SECOND_LOOK < now
+    ]
+    if not over:
+        return SecondLook(0, 0)
+    used = await candidates.used(connection, [entry for _, entry in over])
+    unused = [(lane, entry) for lane, entry in over if entry.contact_id not in used]
+    ready = {due.contact_id: due for due in await candidates.ready(connection, [e.contact_id for _, e in unused])}
+    for lane, entry in over:
+        lane.granted.pop(entry.contact_id, None)
+    waiting = 0
+    for lane, entry in unused:
+        refund(lane, entry)
+        due = ready.get(entry.contact_id)
+        if due is not None and (due.run, due.attempts) == (entry.run, entry.number - 1):
+            waiting += 1
+            _again(lane, entry, due, instant(now))
+    return SecondLook(len(over), waiting)
 
 
 def _again(lane: Lane, entry: Entry, due: Returned, now: datetime) -> None:

@@ -268,15 +268,16 @@ def test_contacts_of_another_run_are_left_alone(run: Run) -> None:
 
 
 def test_a_grant_that_was_used_is_forgotten(run: Run) -> None:
-    async def scenario(db: AsyncConnection) -> tuple[Lane, refill.SecondLook]:
+    async def scenario(db: AsyncConnection) -> tuple[Lane, Entry, refill.SecondLook]:
         made = await scene(db, contacts=1)
         lane, given = _granted(made)
         await claims(db, [given])
-        return lane, await second_look(db, [lane], given.slot + 2 * SECOND, TAU)
+        return lane, given, await second_look(db, [lane], given.slot + 2 * SECOND, TAU)
 
-    lane, seen = run(scenario)
+    lane, given, seen = run(scenario)
 
     assert (lane.granted, lane.has_work()) == ({}, False)
+    assert lane.callers[given.connection_id].peek() == 1
     assert seen == refill.SecondLook(looked_at=1, unused=0)
 
 
@@ -292,6 +293,50 @@ def test_a_grant_that_nobody_used_goes_first_again_and_its_turn_is_given_back(ru
     assert list(lane.firsts) == [Candidate(made.contact_ids[0], 1), Candidate(999, 1)]
     assert lane.callers[made.connection_id].peek() == 0
     assert seen == refill.SecondLook(looked_at=1, unused=1)
+
+
+def test_the_turn_of_a_contact_that_waits_no_longer_is_given_back(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[Scene, Lane, refill.SecondLook]:
+        made = await scene(db, contacts=1)
+        lane, given = _granted(made)
+        await amend(db, "contacts", made.contact_ids[0], state="opted_out", due_at=None)
+        return made, lane, await second_look(db, [lane], given.slot + 2 * SECOND, TAU)
+
+    made, lane, seen = run(scenario)
+
+    assert (lane.granted, lane.has_work()) == ({}, False)
+    assert lane.callers[made.connection_id].peek() == 0
+    assert seen == refill.SecondLook(looked_at=1, unused=0)
+
+
+def test_the_turn_of_an_attempt_that_ended_void_before_its_contact_opted_out_is_given_back(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[Scene, Lane]:
+        made = await scene(db, contacts=1)
+        lane, given = _granted(made)
+        ((opened,), _) = await claims(db, [given])
+        await amend(db, "attempts", opened.attempt_id, outcome="void", reason="late", ended_at=NOW)
+        await amend(db, "contacts", made.contact_ids[0], state="opted_out", due_at=None)
+        await second_look(db, [lane], given.slot + 2 * SECOND, TAU)
+        return made, lane
+
+    made, lane = run(scenario)
+
+    assert lane.callers[made.connection_id].peek() == 0
+
+
+def test_an_attempt_of_another_slot_makes_no_use_of_a_grant(run: Run) -> None:
+    """The contact was granted twice, by two schedulers: only one of the slots was used."""
+
+    async def scenario(db: AsyncConnection) -> tuple[Scene, Lane]:
+        made = await scene(db, contacts=1)
+        lane, given = _granted(made)
+        await claims(db, [given._replace(slot=given.slot - 1)])
+        await second_look(db, [lane], given.slot + 2 * SECOND, TAU)
+        return made, lane
+
+    made, lane = run(scenario)
+
+    assert lane.callers[made.connection_id].peek() == 0
 
 
 @pytest.mark.parametrize("number", [1, 2])
