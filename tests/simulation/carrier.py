@@ -35,6 +35,11 @@ class Carrier:
     def enqueue(self, message: Message[Any]) -> None:
         """An error may mean that it left all the same."""
         self._answer()
+        self._carry(message)
+        if self._happens("left in spite of an error", self.lost):
+            raise AwayError("simulated")
+
+    def _carry(self, message: Message[Any]) -> None:
         data = message.encode()
         self.seen.append(data)
         if self._happens("lost", self.lost):
@@ -46,7 +51,7 @@ class Carrier:
             else:
                 self._arrive(message.queue_name, data)
         if self.chance.random() < self.replayed:
-            self.counts["replayed"] = self.counts.get("replayed", 0) + 1
+            self._count("replayed")
             old = self.chance.choice(self.seen)
             self._arrive(Message.decode(old).queue_name, old)
 
@@ -74,5 +79,8 @@ class Carrier:
     def _happens(self, what: str, share: float) -> bool:
         happens = share > 0 and self.chance.random() < share
         if happens:
-            self.counts[what] = self.counts.get(what, 0) + 1
+            self._count(what)
         return happens
+
+    def _count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1

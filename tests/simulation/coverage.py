@@ -22,6 +22,7 @@ RARE: dict[str, tuple[str, ...]] = {
     "a message doubled": ("doubled",),
     "a message late": ("late",),
     "a message replayed": ("replayed",),
+    "a message that left though its sending failed": ("left in spite of an error",),
     "a request lost on the way": ("request lost",),
     "an answer lost on the way": ("answer lost",),
     "no connection to the provider": ("connection refused", "connection hung"),

@@ -41,8 +41,7 @@ MAY_READ_FILES = "ALTER ROLE outdial SUPERUSER\n"
 class Weather:
     """What happens to statements: how long they travel, how often a connection is lost, and when nobody answers.
 
-    Until `deaf_until` dialers do not learn what campaigns say. `clock_step` (microseconds) is how far the clock of the
-    server has been put forward.
+    Until `deaf_until` dialers do not learn what campaigns say.
     """
 
     chance: random.Random
@@ -52,12 +51,11 @@ class Weather:
     lost: float = 0.0
     away_until: float = 0.0
     deaf_until: float = 0.0
-    clock_step: int = 0
     counts: dict[str, int] = field(default_factory=dict)
 
     def now(self) -> int:
         """The server's time in microseconds."""
-        return self.began + self.loop.now + self.clock_step
+        return self.began + self.loop.now
 
     def travel(self) -> float:
         return self.chance.uniform(0.0002, self.slowest_seconds)

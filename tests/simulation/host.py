@@ -1,7 +1,6 @@
 """Simulated processes: started, frozen, killed; each with a clock of its host and connections of its own."""
 
 import asyncio
-import random
 import ssl
 import sys
 import time
@@ -141,7 +140,3 @@ def set_beat(times: float) -> None:
 async def _at_once(function: Callable[..., Any], *values: Any, **_: object) -> Any:
     """The framework's threads: short functions, which may as well be called here."""
     return function(*values)
-
-
-def new_process(role: str, pid: int, chance: random.Random) -> Process:
-    return Process(role, pid, boot=chance.randrange(10**12))

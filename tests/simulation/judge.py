@@ -53,6 +53,11 @@ _IDLE = """
             (SELECT min(coalesce(cooling_until, '-infinity')) FROM connections)) - clock_timestamp()) AS seconds
 """
 
+_WAITING = """
+    SELECT count(*) AS n FROM contacts k JOIN campaigns c ON c.id = k.campaign_id
+    WHERE k.state = 'ready' AND c.status = 'active'
+"""
+
 
 class BrokenError(Exception):
     """Something that must always be true was not."""
@@ -78,9 +83,10 @@ class Judge:
 
     def first_byte(self, request: bytes) -> None:
         """A request that places an attempt leaves now. BrokenError when it must not."""
-        if not request.startswith(b"POST"):
+        head, _, body = request.partition(b"\r\n\r\n")
+        if not head.startswith(b"POST"):
             return
-        order = orjson.loads(request.partition(b"\r\n\r\n")[2])
+        order = orjson.loads(body)
         attempt_id = order["attempt_id"]
         _refuse("I2", attempt_id in self.sent, f"attempt {attempt_id} is sent again")
         self.sent.add(attempt_id)
@@ -173,6 +179,10 @@ class Judge:
     def left(self, quota: int | None) -> int:
         """Contacts and attempts that are to come to an end; today's quota has no room for the others."""
         return int(self.ask(_LEFT, quota)[0]["n"])
+
+    def waiting(self) -> int:
+        """Contacts of active campaigns that nobody has come to."""
+        return int(self.ask(_WAITING)[0]["n"])
 
     def idle_for(self) -> float:
         """For how many seconds nobody will have anything to do: who is left is due later, or its connections cool."""

@@ -17,6 +17,7 @@ from tests.simulation.world import Result, World
 
 REGRESSIONS = Path(__file__).with_name("regressions.txt")
 AT_ONCE = 10
+BATCHES = 10
 
 Place = tuple[str, Path]
 
@@ -53,8 +54,8 @@ def run(seeds: Sequence[int], jobs: int, home: Path) -> Iterator[Result]:
     server.start()
     try:
         places = [_place(server, job) for job in range(jobs)]
-        # Spawned: neither loops nor connections may be inherited.
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        # Spawned: neither loops nor connections may be inherited. What killed processes leave behind piles up.
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=BATCHES) as pool:
             batches, free = _batches(seeds), list(places)
             running = {}
             while True:

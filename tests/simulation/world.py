@@ -237,9 +237,8 @@ class World:
             self.judge.first_byte(request)
         except BrokenError as error:
             self.fail(str(error))
-        self.say(
-            f"sent {request.partition(b' HTTP')[0].decode()} {request.partition(bytes([13, 10, 13, 10]))[2][:40]!r}"
-        )
+        head, _, body = request.partition(b"\r\n\r\n")
+        self.say(f"sent {head.partition(b' HTTP')[0].decode()} {body[:40]!r}")
 
     def _arrived(self, request: bytes, line: Any) -> None:
         self.provider.arrived(request, line)
@@ -274,9 +273,7 @@ class World:
 
     def _remember(self) -> None:
         """What only the world as it ended can tell."""
-        left = self.judge.ask("SELECT count(*) AS n FROM contacts k JOIN campaigns c ON c.id = k.campaign_id"
-                              " WHERE k.state = 'ready' AND c.status = 'active'")  # fmt: skip
-        self.counts["quota used up"] += bool(self.plan.quota is not None and left[0]["n"])
+        self.counts["quota used up"] += self.plan.quota is not None and self.judge.waiting() > 0
         self.counts[f"hours {self.plan.edge}"] += 1
 
     async def _count(self) -> None:
