@@ -14,11 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.attempt import Report, Source, instant
 from domain.delivery import DeliveryStatus
-from infra.db import anonymity, campaigns, candidates, upkeep, webhook_deliveries
+from infra.db import anonymity, campaigns, candidates, opt_outs, upkeep, webhook_deliveries
 from infra.db.engine import autocommit, create_engine
 from infra.db.webhook_deliveries import Tried
 from infra.settings import Settings
-from tests.builders import Scene, scene, webhook
+from tests.builders import Scene, phone, scene, webhook
 from tests.conftest import Run
 from tests.rows import claimed, contact, now, number_of
 from workers.recorder import Recorder
@@ -134,6 +134,28 @@ def test_an_edit_of_hours_and_a_change_of_caps_do_not_wait_for_each_other_in_a_c
     asyncio.run(edit_while_caps_change(database_url, made))
 
     assert run(lambda db: number_of(db, "rejudgements WHERE asked = 2")) == 1
+
+
+@pytest.mark.parametrize("by", ["operator", "list", "reply"])
+def test_an_opt_out_bears_the_instant_it_was_stored_at_though_its_request_came_before(by: str, run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[datetime, datetime]:
+        made = await scene(db)
+        waited_until = (await db.execute(text("SELECT clock_timestamp()"))).scalar_one()
+        await opted_out(db, made, by)
+        return waited_until, (await db.execute(text("SELECT created_at FROM opt_outs"))).scalar_one()
+
+    waited_until, created_at = run(scenario)
+
+    assert created_at > waited_until
+
+
+async def opted_out(db: AsyncConnection, made: Scene, by: str) -> None:
+    if by == "operator":
+        await opt_outs.opt_out(db, made.organization_id, phone(0), by)
+    elif by == "list":
+        await opt_outs.opt_out_all(db, made.organization_id, [phone(0)], by)
+    else:
+        await opt_outs.opt_out_by_reply(db, made.organization_id, phone(0), datetime.now(UTC))
 
 
 async def edit_while_caps_change(url: str, made: Scene) -> None:

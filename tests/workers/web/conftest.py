@@ -9,6 +9,7 @@ import pytest
 from infra.settings import Settings
 from tests.builders import organization
 from tests.workers.web.asking import Api, Reports
+from tests.workers.web.routes import Owned, owned
 from workers.runtime import open_runtime
 from workers.web.app import create_app
 
@@ -26,3 +27,15 @@ def api(settings: Settings) -> Iterator[Api]:
         yield api
         runner.run(client.aclose())
         runner.run(opened.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def mine(api: Api) -> Owned:
+    """One of everything that an organization has."""
+    return owned(api, api.organization_id)
+
+
+@pytest.fixture
+def theirs(api: Api) -> Owned:
+    """The same of another organization."""
+    return owned(api, api.rows(lambda db: organization(db, "Other")))

@@ -35,16 +35,6 @@ READING = [name for name in ROUTES if name.startswith("GET") and name not in WIT
 REPLAYED = "Idempotency-Replayed"
 
 
-@pytest.fixture
-def mine(api: Api) -> Owned:
-    return owned(api, api.organization_id)
-
-
-@pytest.fixture
-def theirs(api: Api) -> Owned:
-    return owned(api, api.rows(lambda db: builders.organization(db, "Other")))
-
-
 def described(api: Api) -> dict[str, dict[str, Any]]:
     schema = api.anonymous("GET", "/api/openapi.json").json()
     return {f"{method} {path}": operation for path, method, operation in operations(schema)}

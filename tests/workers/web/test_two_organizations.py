@@ -23,16 +23,6 @@ NOBODYS = {"alembic_version", "scheduler_lease", "archive_reach"}
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 
 
-@pytest.fixture
-def mine(api: Api) -> Owned:
-    return owned(api, api.organization_id)
-
-
-@pytest.fixture
-def theirs(api: Api) -> Owned:
-    return owned(api, api.rows(lambda db: builders.organization(db, "Other")))
-
-
 async def every_row(db: AsyncConnection) -> set[tuple[str, str]]:
     """The rows of all tables, each as a text."""
     tables = set((await db.execute(text(TABLES))).scalars()) - NOBODYS
