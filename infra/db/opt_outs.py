@@ -3,6 +3,9 @@
 The claim looks at the stored number, so nothing is dialled whatever the contacts say. An opt-out bears the instant at
 which it was stored: its request may have waited for others before, while the number could still be called. One opt-out
 settles its contacts at once, a list of them in batches by upkeep.
+
+What somebody asked for in a reply they may take back in a later one (`replied_at` is that of the latest STOP); what
+anybody else stored, also of a number that had replied before, only somebody else takes back.
 """
 
 from collections.abc import Sequence
@@ -25,18 +28,28 @@ class OptOut:
     created_at: datetime
 
 
-_STORE = text("""
+_BY_SOMEBODY_ELSE = """
+    ON CONFLICT (organization_id, phone) DO UPDATE SET created_by = excluded.created_by, replied_at = NULL
+    WHERE opt_outs.replied_at IS NOT NULL
+"""
+_STORE = text(f"""
     INSERT INTO opt_outs (organization_id, phone, created_by)
-    VALUES (:organization_id, :phone, :by) ON CONFLICT DO NOTHING
+    VALUES (:organization_id, :phone, :by) {_BY_SOMEBODY_ELSE}
 """)
-_STORE_ALL = text("""
-    INSERT INTO opt_outs (organization_id, phone, created_by, is_settled)
-    SELECT :organization_id, phone, :by, false FROM unnest(CAST(:phones AS text[])) AS given(phone)
-    ORDER BY phone ON CONFLICT DO NOTHING
+# A row that was inserted, and not changed, has no xmax.
+_STORE_ALL = text(f"""
+    WITH stored AS (
+        INSERT INTO opt_outs (organization_id, phone, created_by, is_settled)
+        SELECT :organization_id, phone, :by, false FROM unnest(CAST(:phones AS text[])) AS given(phone)
+        ORDER BY phone {_BY_SOMEBODY_ELSE} RETURNING xmax = 0 AS is_new)
+    SELECT count(*) FILTER (WHERE is_new) FROM stored
 """)
 _STORE_REPLY = text("""
     INSERT INTO opt_outs (organization_id, phone, created_by, replied_at)
-    VALUES (:organization_id, :phone, :by, :replied_at) ON CONFLICT DO NOTHING
+    VALUES (:organization_id, :phone, :by, :replied_at)
+    ON CONFLICT (organization_id, phone) DO UPDATE SET replied_at = excluded.replied_at
+    WHERE opt_outs.replied_at < excluded.replied_at
+    RETURNING xmax = 0 AS is_new
 """)
 _REMOVE_REPLY = text("""
     DELETE FROM opt_outs WHERE organization_id = :organization_id AND phone = :phone AND replied_at <= :replied_at
@@ -95,7 +108,7 @@ async def settle_contacts(connection: AsyncConnection, organization_id: int, pho
 async def opt_out_all(connection: AsyncConnection, organization_id: int, phones: Sequence[str], by: str) -> int:
     """Store them, and leave their contacts to `settle_batch`; how many were new."""
     given = {"organization_id": organization_id, "phones": list(phones), "by": by}
-    return (await connection.execute(_STORE_ALL, given)).rowcount
+    return int((await connection.execute(_STORE_ALL, given)).scalar_one())
 
 
 async def settle_batch(connection: AsyncConnection) -> bool:
@@ -115,7 +128,7 @@ async def opt_out_by_reply(connection: AsyncConnection, organization_id: int, ph
     mine = {"organization_id": organization_id, "phone": phone}
     stored = await connection.execute(_STORE_REPLY, mine | {"by": BY_REPLY, "replied_at": replied_at})
     await settle_contacts(connection, organization_id, phone)
-    return stored.rowcount > 0
+    return bool(stored.scalar_one_or_none())
 
 
 async def opt_in_by_reply(connection: AsyncConnection, organization_id: int, phone: str, replied_at: datetime) -> bool:

@@ -142,6 +142,40 @@ def test_a_start_word_undoes_no_opt_out_that_somebody_else_stored(api: Api, conn
     assert (answer.status_code, opted_out(api)) == (204, True)
 
 
+@pytest.mark.parametrize(
+    ("path", "body"), [("", {"phone_number": PHONE}), ("/bulk", {"phone_numbers": [PHONE]})], ids=["one", "a list"]
+)
+def test_a_start_word_undoes_no_opt_out_that_somebody_else_stored_after_a_stop_word(
+    api: Api, connection_id: int, path: str, body: dict[str, Any]
+) -> None:
+    hand_in(api, connection_id, "STOP", "m-1")
+    stored = api("POST", f"/api/opt-outs{path}", json=body).json()
+
+    answer = hand_in(api, connection_id, "START", "m-2")
+
+    (shown,) = api("POST", "/api/opt-outs/search", json={}).json()["items"]
+    assert (answer.status_code, opted_out(api), stored.get("added", 0)) == (204, True, 0)
+    assert shown["created_by"] == "ann"
+
+
+def test_a_start_that_comes_late_undoes_no_stop_that_was_written_after_it(api: Api, connection_id: int) -> None:
+    hand_in(api, connection_id, "STOP", "m-1", occurred_at="2026-05-20T16:00:00Z")
+    hand_in(api, connection_id, "STOP", "m-3", occurred_at="2026-05-20T18:00:00Z")
+
+    late = hand_in(api, connection_id, "START", "m-2", occurred_at="2026-05-20T17:00:00Z")
+
+    assert (late.status_code, opted_out(api)) == (204, True)
+
+
+def test_a_stop_that_comes_late_leaves_the_newer_one_in_force(api: Api, connection_id: int) -> None:
+    hand_in(api, connection_id, "STOP", "m-3", occurred_at="2026-05-20T18:00:00Z")
+    hand_in(api, connection_id, "STOP", "m-1", occurred_at="2026-05-20T16:00:00Z")
+
+    late = hand_in(api, connection_id, "START", "m-2", occurred_at="2026-05-20T17:00:00Z")
+
+    assert (late.status_code, opted_out(api)) == (204, True)
+
+
 def test_a_start_that_was_written_before_the_stop_undoes_nothing(api: Api, connection_id: int) -> None:
     hand_in(api, connection_id, "STOP", "m-2", occurred_at="2026-05-20T17:00:00Z")
 
