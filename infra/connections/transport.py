@@ -3,13 +3,19 @@
 A connection is borrowed before its slot; then the last check, the stamp and the first byte are one synchronous step.
 Nothing is ever sent twice: no retries, no redirects, one request at a time on a connection. Whatever goes wrong is told
 by one of three values: `NotSent`, `Lost` (the first byte may have left) or `Answer`.
+
+What was given up is given up by the kernel, too. It would deliver for minutes what it holds of a request, to a provider
+that has said twice meanwhile that it knows of no such attempt.
 """
 
 import asyncio
 import errno
+import socket
 import ssl
+import struct
 from collections import defaultdict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from urllib.parse import urlsplit
@@ -23,6 +29,8 @@ MOST_ANSWER_BYTES = 64 * 1024
 LONGEST_IDLE_SECONDS = 4.0
 OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 MOST_IDLE = 2000
+# Whoever closes drops what has not left, and resets the connection: also a process that is killed.
+DROP_UNSENT = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,7 @@ class Transport:
 
     def __init__(self, *, connect_seconds: float, request_seconds: float, private_allowed: bool) -> None:
         self._connect_seconds = connect_seconds
+        self._request_seconds = request_seconds
         self._deadlines = Deadlines(request_seconds)
         self._private_allowed = private_allowed
         self._idle: dict[tuple[bool, str, int], deque[_Line]] = defaultdict(deque)
@@ -129,7 +138,7 @@ class Transport:
         loop = asyncio.get_running_loop()
         host = await self._public_host(address)
         _, line = await loop.create_connection(
-            _Line,
+            lambda: _Line(self._request_seconds),
             host,
             address.port,
             ssl=self._tls if address.tls else None,
@@ -225,7 +234,8 @@ class _BrokenError(Exception):
 class _Line(asyncio.Protocol):
     """One connection: at most one request at a time, its answer parsed as it arrives."""
 
-    def __init__(self) -> None:
+    def __init__(self, request_seconds: float) -> None:
+        self._request_seconds = request_seconds
         self.was_used = False
         self._idle_since = monotonic()
         self._transport: asyncio.Transport | None = None
@@ -261,6 +271,8 @@ class _Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport, self._alive = transport, True  # type: ignore[assignment]  # a stream's transport
+        if (connected := transport.get_extra_info("socket")) is not None:
+            _bound(connected, self._request_seconds)
 
     def eof_received(self) -> None:
         """The end of the stream is the end of an answer whose head told no length; then the connection closes."""
@@ -327,3 +339,11 @@ class _Line(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(_BrokenError(reason, status))
         self._answer = None
+
+
+def _bound(connected: socket.socket, request_seconds: float) -> None:
+    """Let the kernel try no longer than this end waits, though the process be frozen (Linux) or gone."""
+    with suppress(OSError):  # The other end may have hung up: then there is nothing to bound.
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DROP_UNSENT)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(request_seconds * 1000)))

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import resource
+import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -26,6 +28,7 @@ from infra.connections.transport import (
     NotSent,
     Transport,
     UnreachableError,
+    _Line,
     request_bytes,
 )
 from tests.infra.providers import OK, Handle, Peer, listening, peer
@@ -299,6 +302,56 @@ PRIVATE = [
 ]
 
 
+def test_what_was_given_up_is_delivered_no_more() -> None:
+    """A peer that reads nothing until then leaves most of the request to the sender's kernel."""
+
+    async def scenario(listener: socket.socket) -> tuple[Exchange, int]:
+        address = Address.of(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        line = await _transport(request_seconds=0.1).borrow(address)
+        exchange = await line.send(large, _stamped)
+        return exchange, await _delivered(listener)
+
+    large = b"x" * 40_000
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        exchange, delivered = uvloop.run(scenario(listener))
+
+    assert exchange == Lost("timeout", STAMP)
+    assert delivered < len(large)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux bounds how long the kernel tries")
+def test_the_kernel_of_a_process_that_is_frozen_gives_up_by_itself() -> None:
+    async def scenario() -> int:
+        async with peer() as provider:
+            line = _Line(2.5)
+            transport, _ = await asyncio.get_running_loop().create_connection(lambda: line, "127.0.0.1", provider.port)
+            bound = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            line.close()
+            return int(bound)
+
+    assert uvloop.run(scenario()) == 2500
+
+
+def test_an_answered_exchange_over_tls_ends_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> tuple[Exchange, int]:
+        async with peer(CLOSING, tls=_self_signed(tmp_path)) as provider:
+            transport = _transport()
+            line = await transport.borrow(Address.of(f"https://localhost:{provider.port}/attempts"))
+            exchange = await line.send(_request(provider), _stamped)
+            await provider.closed.wait()
+            return exchange, len(provider.received)
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "peer.pem"))
+    exchange, received = uvloop.run(scenario())
+
+    assert exchange == Answer(200, b"{}", None, STAMP)
+    assert received > 0
+
+
 @pytest.mark.parametrize("url", PRIVATE)
 def test_private_addresses_are_refused_unless_allowed(url: str) -> None:
     with pytest.raises(UnreachableError):
@@ -367,6 +420,17 @@ def _request(provider: Peer) -> bytes:
 async def _exchange(transport: Transport, provider: Peer, check: Callable[[], int | str] = _stamped) -> Exchange:
     line = await transport.borrow(Address.of(provider.url))
     return await line.send(_request(provider), check)
+
+
+async def _delivered(listener: socket.socket) -> int:
+    """How many bytes a caller's kernel hands over to somebody who reads to the end."""
+    loop, delivered = asyncio.get_running_loop(), 0
+    accepted, _ = await loop.sock_accept(listener)
+    with accepted, suppress(ConnectionResetError):
+        async with asyncio.timeout(5):
+            while some := await loop.sock_recv(accepted, 65_536):
+                delivered += len(some)
+    return delivered
 
 
 async def _borrowed(transport: Transport, url: str) -> None:
