@@ -224,11 +224,15 @@ def _by_id(row: Attempt | Contact) -> int:
 async def _judge_connections(
     connection: AsyncConnection, reports: Sequence[Report], locked: Locked, now: datetime
 ) -> None:
-    """Let what the dials met move the health of their connections."""
+    """Let what the dials met move the health of their connections.
+
+    A report that comes again after its commit's answer was lost finds an outcome, and its trouble was counted.
+    """
     met: dict[int, list[Report]] = defaultdict(list)
     for report in reports:
-        if report.trouble is not None or _took_it(report):
-            met[locked.attempts[report.attempt_id].connection_id].append(report)
+        attempt = locked.attempts[report.attempt_id]
+        if _took_it(report) or (report.trouble is not None and attempt.outcome is None):
+            met[attempt.connection_id].append(report)
     if not met:
         return
     ailing = [key for key in met if key in locked.ailing or any(report.trouble for report in met[key])]

@@ -372,6 +372,17 @@ def test_three_refusals_in_a_row_suspend_a_connection(run: Run, settings: Settin
     assert (state.refusals, state.suspended_at is not None) == (3, True)
 
 
+def test_a_refusal_whose_report_is_handed_in_again_counts_once(run: Run, settings: Settings) -> None:
+    made = run(_dialled)
+    refused = report("void", trouble=Trouble.REFUSED_CREDENTIALS, started_at=NOW)
+
+    _record(settings, [refused])
+    _record(settings, [refused])
+
+    state = run(lambda db: health(db, made.connection_id))
+    assert (state.refusals, state.strikes) == (1, 1)
+
+
 def test_a_success_after_the_cool_down_heals(run: Run, settings: Settings) -> None:
     made = run(_dialled)
     run(lambda db: amend(db, "connections", made.connection_id, cooling_until=NOW, strikes=3, refusals=1))
