@@ -32,7 +32,10 @@ class Candidate:
 
 @dataclass(slots=True)
 class Link:
-    """A connection as the scheduler sees it. `places` are the attempts that may still be opened, None: no cap."""
+    """A connection as the scheduler sees it. `places` are the attempts that may still be opened, None: no cap.
+
+    `vain_slot` is the last one that came to nothing: nobody is under way for it.
+    """
 
     connection_id: int
     pace: Pace | None
@@ -40,6 +43,7 @@ class Link:
     places: int | None = None
     next_free: int = 0
     last_slot: int = 0
+    vain_slot: int = -1
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ It is rebuilt from the rows by whoever takes the lease, and read anew several ti
 from its last one, wherever that was granted: a fail-over or an edit never brings two slots closer than the rate allows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -104,6 +104,12 @@ class Board:
         if entry is not None and entry.slot == slot:
             return True
         return ended < slot + self._tolerance + LATER if slot > lane.counted_at else ended < lane.counted_at
+
+    def take_back(self, vain: Iterable[tuple[int, int]]) -> None:
+        """Whoever was to try a connection in one of these slots did not."""
+        for key, slot in vain:
+            if key in self.links:
+                self.links[key].vain_slot = max(self.links[key].vain_slot, slot)
 
     def is_current(self, now: int) -> bool:
         """Whether what campaigns say was read so lately that dialers may still go by it."""
@@ -239,7 +245,7 @@ class Board:
         cooled = state.health.cooling_until
         wait = round(self._settings.request_timeout_seconds * 1e6) + 1_000_000
         since = microseconds(cooled) if cooled else 0
-        return link.last_slot >= since and now < link.last_slot + wait
+        return link.vain_slot < link.last_slot >= since and now < link.last_slot + wait
 
 
 def _numbers_differ(before: ConnectionState, after: ConnectionState) -> bool:

@@ -204,6 +204,7 @@ class Term:
         tolerance = self._runtime.settings.slot_tolerance
         async with self._database.connect() as connection:
             seen = await second_look(connection, list(self._board.lanes.values()), self._clock.now(), tolerance)
+        self._board.take_back(seen.vain)
         if seen.looked_at < LEAST_JUDGED:
             return
         self._vain_looks = self._vain_looks + 1 if seen.unused == seen.looked_at else 0

@@ -106,7 +106,11 @@ class Intake:
 
     @property
     def read_size(self) -> int:
-        """Who is open may stand behind many who are not."""
+        """Who is open may stand behind many who are not. Whoever ran dry asks for little until there is more again:
+        what a statement may read for the others is not to be kept for many that have nothing.
+        """
+        if self.cursor.is_short:
+            return LEAST_PAGE
         return self.size if self.lane.callees is None else MOST_PAGE
 
 
@@ -164,7 +168,7 @@ class Refill:
         """Queue the due contacts of lanes whose hours are the same for all."""
         at_once = [intake for intake in hungry if intake.lane.callees is None]
         for intake, page in await _pages(connection, read, at_once, now):
-            intake.cursor.moved_to(page, intake.size, instant(now))
+            intake.cursor.moved_to(page, intake.read_size, instant(now))
             intake.queue.extend(Candidate(due.contact_id, due.attempts + 1) for due in _new(page, intake.lane))
 
     async def _supply_open(
@@ -230,16 +234,21 @@ def _new(page: Sequence[T], lane: Lane) -> list[T]:
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
-    """How many grants were looked at again, and how many of them nobody had used though their contacts wait on."""
+    """How many grants were looked at again, and how many of them nobody had taken up: their contacts are due as before.
+
+    `vain` are the slots that came to nothing, by connection.
+    """
 
     looked_at: int
     unused: int
+    vain: frozenset[tuple[int, int]] = frozenset()
 
 
 async def second_look(connection: AsyncConnection, lanes: Sequence[Lane], now: int, tolerance: int) -> SecondLook:
     """Forget grants whose time is over; those that were not used count for the split no more.
 
-    Their contacts go first again, but for those that wait no longer: somebody may have opted out meanwhile.
+    Their contacts go first again, but for those that are not due any more: somebody may have opted out meanwhile, and
+    whom a dialer put off it did take up.
     """
     over = [
         (lane, entry) for lane in lanes for entry in lane.granted.values() if entry.slot + tolerance + SECOND_LOOK < now
@@ -251,23 +260,23 @@ async def second_look(connection: AsyncConnection, lanes: Sequence[Lane], now: i
     ready = {due.contact_id: due for due in await candidates.ready(connection, [e.contact_id for _, e in unused])}
     for lane, entry in over:
         lane.granted.pop(entry.contact_id, None)
-    waiting = 0
+    untaken = 0
     for lane, entry in unused:
         refund(lane, entry)
         due = ready.get(entry.contact_id)
-        if due is not None and (due.run, due.attempts) == (entry.run, entry.number - 1):
-            waiting += 1
-            _again(lane, entry, due, instant(now))
-    return SecondLook(len(over), waiting)
+        if due is not None and (due.run, due.attempts) == (entry.run, entry.number - 1) and due.due_at <= instant(now):
+            untaken += 1
+            _again(lane, entry, due)
+    return SecondLook(len(over), untaken, frozenset((entry.connection_id, entry.slot) for _, entry in unused))
 
 
-def _again(lane: Lane, entry: Entry, due: Returned, now: datetime) -> None:
+def _again(lane: Lane, entry: Entry, due: Returned) -> None:
     """First; but one whose attempt a provider refused behind all that are at hand.
 
     It may have been refused for the sake of its number, and shall not be what its connection is tried with again and
     again. Whether it is open, where that is its own affair, is judged when the next page has it.
     """
-    if due.due_at > now or lane.callees is not None:
+    if lane.callees is not None:
         return
     again = Candidate(entry.contact_id, entry.number)
     if due.was_refused:

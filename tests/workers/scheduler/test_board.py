@@ -324,6 +324,26 @@ def test_a_connection_that_cooled_down_is_probed_one_at_a_time(run: Run, setting
     assert run(scenario) == [1, 0, 0, 1]
 
 
+def test_a_probe_whose_contact_was_put_off_is_followed_by_the_next_at_once(run: Run, settings: Settings) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[Entry, list[Entry]]:
+        made = await scene(db, contacts=9)
+        await _cool_down(db, made, -timedelta(seconds=1))
+        start = now()
+        board = await _board(db, settings, start)
+        (probe,) = _grants(board, start, seconds=1)
+        later = datetime.now(UTC) + timedelta(hours=9)
+        await amend(db, "contacts", probe.contact_id, due_at=later, waiting_for="number_cap")
+        seen = await second_look(db, list(board.lanes.values()), probe.slot + 2 * SECOND, TAU)
+        board.take_back(seen.vain)
+        await board.refresh(db, start + 2 * SECOND)
+        return probe, _grants(board, start + 2 * SECOND, seconds=0.05)
+
+    probe, after = run(scenario)
+
+    assert len(after) == 1
+    assert after[0].contact_id != probe.contact_id
+
+
 def test_while_a_connection_is_probed_the_campaigns_others_go_on(run: Run, settings: Settings) -> None:
     async def scenario(db: AsyncConnection) -> list[Counter[int]]:
         made, _ = await _two_connections(db, weights=(1, 1))

@@ -84,13 +84,14 @@ def test_the_zone_of_a_number_counts_where_the_contact_has_none(run: Run) -> Non
 
 
 def test_who_is_open_stands_behind_nobody_who_is_not(run: Run) -> None:
-    """One page passes more who are closed than a lane takes at once."""
+    """Once there is more than a little, one page passes more who are closed than a lane takes at once."""
 
     async def scenario(db: AsyncConnection) -> tuple[int, list[int], int]:
         closed, open_ = zone_where_it_is(2, datetime.now(UTC)), zone_where_it_is(12, datetime.now(UTC))
         made = await _in_zones(db, [*[closed] * 300, open_])
-        lane = _lane(made)
-        await Refill().refill(db, [lane], now())
+        lane, supply = _lane(made), Refill()
+        for _ in range(2):
+            await supply.refill(db, [lane], now())
         waiting = await number_of(db, "contacts WHERE waiting_for = 'callee_window'")
         return made.contact_ids[-1], [one.contact_id for one in lane.firsts], waiting
 

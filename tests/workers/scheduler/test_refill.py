@@ -1,5 +1,6 @@
 """Supplying lanes with due contacts, and looking again at grants that should have been used."""
 
+import calendar
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.allowed_schedule import AllowedSchedule
 from domain.attempt import Entry
 from domain.granting import Candidate, Lane
 from domain.pacing import pace
@@ -28,6 +30,10 @@ from workers.scheduler.refill import (
     second_look,
 )
 
+AT_ALL_HOURS = AllowedSchedule.model_validate(
+    {"timezone": "UTC", "callee_timezone": True, "windows": [
+        {"days": list(calendar.day_name), "start": "00:00", "end": "24:00"}]}
+)  # fmt: skip
 TAU = 10_000
 SECOND = 1_000_000
 NOW = datetime.now(UTC)
@@ -93,10 +99,13 @@ def test_a_lane_is_supplied_page_by_page_as_it_runs_low(run: Run) -> None:
 
 def test_of_very_many_campaigns_few_contacts_each_are_kept_at_hand(run: Run) -> None:
     async def scenario(db: AsyncConnection) -> tuple[int, int]:
-        made = await scene(db, contacts=500)
+        made = await scene(db, contacts=LEAST_PAGE + 500)
         alone, among_many = _fast(made), _fast(made)
-        await Refill().refill(db, [alone], now() + SECOND)
-        await Refill().refill(db, [among_many, *(replace(alone, campaign_id=0 - one) for one in range(999))], now())
+        others = [replace(alone, campaign_id=0 - one) for one in range(999)]
+        for lanes, supply in (([alone], Refill()), ([among_many, *others], Refill())):
+            await supply.refill(db, lanes, now() + SECOND)
+            lanes[0].firsts.clear()
+            await supply.refill(db, lanes, now() + SECOND)
         return len(alone.firsts), len(among_many.firsts)
 
     assert run(scenario) == (500, 100)
@@ -120,6 +129,26 @@ def test_campaigns_are_supplied_in_turn_where_one_statement_would_read_too_much(
         return seen
 
     assert run(scenario) == [[1, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("callees", [None, AT_ALL_HOURS], ids=["the same hours for all", "hours of each callee"])
+def test_many_campaigns_that_have_nothing_do_not_keep_a_busy_one_waiting(
+    callees: AllowedSchedule | None, run: Run, pass_time: Pass
+) -> None:
+    async def scenario(db: AsyncConnection) -> list[int]:
+        made, left = await scene(db, contacts=200), list[int]()
+        busy = replace(_lane(made), pace=pace(50, TAU), callees=callees)
+        idle = [replace(_lane(made), campaign_id=10**6 + number, callees=callees) for number in range(300)]
+        supply = Refill()
+        for _ in range(60):
+            await supply.refill(db, [*idle, busy], now() + SECOND)
+            left.append(len(busy.firsts))
+            for _ in range(min(3, len(busy.firsts))):
+                _take(busy)
+            pass_time(0.05)
+        return left
+
+    assert min(run(scenario)[5:]) > 0
 
 
 @pytest.mark.parametrize(
@@ -292,7 +321,7 @@ def test_a_grant_that_nobody_used_goes_first_again_and_its_turn_is_given_back(ru
 
     assert list(lane.firsts) == [Candidate(made.contact_ids[0], 1), Candidate(999, 1)]
     assert lane.callers[made.connection_id].peek() == 0
-    assert seen == refill.SecondLook(looked_at=1, unused=1)
+    assert (seen.looked_at, seen.unused) == (1, 1)
 
 
 def test_the_turn_of_a_contact_that_waits_no_longer_is_given_back(run: Run) -> None:
@@ -306,7 +335,7 @@ def test_the_turn_of_a_contact_that_waits_no_longer_is_given_back(run: Run) -> N
 
     assert (lane.granted, lane.has_work()) == ({}, False)
     assert lane.callers[made.connection_id].peek() == 0
-    assert seen == refill.SecondLook(looked_at=1, unused=0)
+    assert (seen.looked_at, seen.unused) == (1, 0)
 
 
 def test_the_turn_of_an_attempt_that_ended_void_before_its_contact_opted_out_is_given_back(run: Run) -> None:
@@ -391,7 +420,7 @@ def test_a_grant_that_may_still_be_used_is_left_alone(run: Run) -> None:
     assert (len(lane.granted), seen.looked_at) == (1, 0)
 
 
-def test_a_contact_that_was_put_off_does_not_come_back_before_its_time(run: Run) -> None:
+def test_whom_a_dialer_put_off_it_did_take_up_and_does_not_come_back_before_its_time(run: Run) -> None:
     async def scenario(db: AsyncConnection) -> tuple[Lane, refill.SecondLook]:
         made = await scene(db, contacts=1)
         await amend(db, "contacts", made.contact_ids[0], due_at=datetime.now(UTC) + MINUTE, waiting_for="phone_busy")
@@ -400,7 +429,7 @@ def test_a_contact_that_was_put_off_does_not_come_back_before_its_time(run: Run)
 
     lane, seen = run(scenario)
 
-    assert (lane.granted, lane.has_work(), seen.unused) == ({}, False, 1)
+    assert (lane.granted, lane.has_work(), seen.unused) == ({}, False, 0)
 
 
 def test_grants_of_all_campaigns_are_looked_at_together(run: Run) -> None:
@@ -416,7 +445,7 @@ def test_grants_of_all_campaigns_are_looked_at_together(run: Run) -> None:
 
     seen = run(scenario)
 
-    assert seen == refill.SecondLook(looked_at=2, unused=1)
+    assert (seen.looked_at, seen.unused) == (2, 1)
 
 
 def _lane(made: Scene) -> Lane:
