@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from domain.errors import OutdialError
 
 MOST_ERRORS = 10
+# A runaway recursion has a thousand frames; where it came from and where it ended tell it.
+FIRST_FRAMES = 10
+LAST_FRAMES = 30
 
 
 def told(error: BaseException) -> str:
@@ -38,7 +41,11 @@ def _those_behind(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _place(error: BaseException) -> str:
-    return "".join(traceback.format_tb(error.__traceback__))
+    left_out = sum(1 for _ in traceback.walk_tb(error.__traceback__)) - FIRST_FRAMES - LAST_FRAMES
+    if left_out <= 0:
+        return "".join(traceback.format_tb(error.__traceback__))
+    first = traceback.format_tb(error.__traceback__, FIRST_FRAMES)
+    return "".join([*first, f"  … {left_out} more\n", *traceback.format_tb(error.__traceback__, -LAST_FRAMES)])
 
 
 def _kind(error: BaseException) -> str:

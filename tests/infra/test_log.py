@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from domain.errors import NotFoundError
 from infra import log
+from infra.faults import FIRST_FRAMES, LAST_FRAMES
 
 PHONE = "+14155550123"
 
@@ -161,6 +162,29 @@ def test_d1_an_error_is_logged_by_kind_and_place_without_what_it_stumbled_over(
     assert (line["event"], line["level"]) == ("step.crashed", "error")
     assert failing.__name__ in line["exception"]
     assert not [one for one in (card, "4111", "Ann", "4155550") if one in str(line)]
+
+
+def _of_a_runaway_recursion(depth: int) -> None:
+    if depth:
+        _a_step_of_it(depth)
+    raise ValueError(MESSAGE)
+
+
+def _a_step_of_it(depth: int) -> None:
+    _of_a_runaway_recursion(depth - 1)
+
+
+def test_an_error_of_a_thousand_frames_is_told_by_its_two_ends(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    try:
+        _of_a_runaway_recursion(400)
+    except ValueError:
+        structlog.get_logger().exception("step.crashed")
+
+    told = lines()[0]["exception"]
+    assert test_an_error_of_a_thousand_frames_is_told_by_its_two_ends.__name__ in told
+    assert told.count("  File ") == FIRST_FRAMES + LAST_FRAMES
+    assert f"… {802 - FIRST_FRAMES - LAST_FRAMES} more" in told
+    assert told.endswith("raise ValueError(MESSAGE)\nValueError")
 
 
 def test_d1_our_own_words_and_the_systems_are_kept(lines: Callable[[], list[dict[str, Any]]]) -> None:

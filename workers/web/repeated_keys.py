@@ -1,11 +1,12 @@
 """JSON objects that name a key twice. Readers differ in which of the two they take, so here neither is.
 
 A proxy, a log and this program could otherwise read three different things in one body that one side has signed.
+To find them a value has to be walked to its end, so it is refused, too, when it is nested without reason.
 """
 
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from domain.errors import Detail, InvalidError
@@ -13,6 +14,12 @@ from domain.phone import mask_in
 from domain.validation import refused
 
 LONGEST_ECHO = 60
+MOST_LEVELS = 50
+
+
+class TooDeepError(ValueError):
+    def __init__(self) -> None:
+        super().__init__(f"nested deeper than {MOST_LEVELS} levels")
 
 
 class RepeatedKeyError(ValueError):
@@ -22,9 +29,14 @@ class RepeatedKeyError(ValueError):
 
 
 def refuse_repeated_keys(body: bytes, value: object) -> None:
-    """InvalidError that names a key which stands twice in one object of `body`, whose JSON value is `value`."""
+    """InvalidError that names a key which stands twice in one object of `body`, whose JSON value is `value`.
+
+    InvalidError, too, when it is nested too deep.
+    """
     try:
         check_keys(body, value)
+    except TooDeepError as error:
+        raise InvalidError(f"the body is {error}", "send it flatter") from None
     except RepeatedKeyError as error:
         raise _twice(error.key) from None
 
@@ -46,7 +58,7 @@ def _twice(key: str) -> InvalidError:
 
 
 def check_keys(body: bytes, value: object) -> None:
-    """RepeatedKeyError when one of the objects has a key twice.
+    """RepeatedKeyError when one of the objects has a key twice; TooDeepError before anything could run out of stack.
 
     Each key has its colon: where a body has no more colons than its value has keys, which is quickly counted, none is
     there twice. Else it is read again, slowly.
@@ -56,12 +68,18 @@ def check_keys(body: bytes, value: object) -> None:
 
 
 def _keys(value: object) -> int:
-    """How many keys the objects of a value have; values are no deeper than the boundary lets in."""
-    if isinstance(value, dict):
-        return len(value) + sum(_keys(one) for one in value.values() if isinstance(one, dict | list))
-    if isinstance(value, list):
-        return sum(_keys(one) for one in value if isinstance(one, dict | list))
-    return 0
+    """How many keys the objects of a value have, counted level by level."""
+    found, level = 0, _nested([value])
+    for _ in range(MOST_LEVELS):
+        found += sum(len(one) for one in level if isinstance(one, dict))
+        level = [inner for one in level for inner in _nested(one.values() if isinstance(one, dict) else one)]
+    if level:
+        raise TooDeepError
+    return found
+
+
+def _nested(values: Iterable[object]) -> list[dict[str, object] | list[object]]:
+    return [one for one in values if isinstance(one, dict | list)]
 
 
 def _once(pairs: list[tuple[str, Any]]) -> None:

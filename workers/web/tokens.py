@@ -15,7 +15,7 @@ from infra.jwks import Jwks, PublicKey, public_keys, read_file, read_url
 from infra.settings import Settings
 from workers.runtime import required
 from workers.web.errors import REALM, UnauthenticatedError
-from workers.web.repeated_keys import RepeatedKeyError, check_keys
+from workers.web.repeated_keys import RepeatedKeyError, TooDeepError, check_keys
 
 LONGEST = 8192
 LEEWAY_SECONDS = 5
@@ -152,7 +152,7 @@ def _kid(token: str) -> str | None:
     try:
         header = jwt.get_unverified_header(token)
         check_keys(base64url_decode(token.partition(".")[0]), header)
-    except (jwt.InvalidTokenError, UnicodeEncodeError, RepeatedKeyError):
+    except (jwt.InvalidTokenError, UnicodeEncodeError, RepeatedKeyError, TooDeepError):
         raise refused("the token is not genuine") from None
     if "crit" in header or "b64" in header:
         raise refused("the token demands an extension that is not supported")

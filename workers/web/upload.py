@@ -30,7 +30,7 @@ from infra.db.cohorts import PART_BYTES
 from infra.db.uploads import Accepted
 from workers.web.errors import MediaTypeError, TooLargeError
 from workers.web.multipart import Part, events
-from workers.web.repeated_keys import RepeatedKeyError, check_keys
+from workers.web.repeated_keys import RepeatedKeyError, TooDeepError, check_keys
 
 logger = structlog.get_logger()
 
@@ -228,6 +228,8 @@ def _parsed(field: str, text: bytes) -> tuple[Mapping | None, tuple[Detail, ...]
         check_keys(text, given)
     except RepeatedKeyError:
         return None, (Detail(field, "names a key twice in one object; send it once"),)
+    except TooDeepError as error:
+        return None, (Detail(field, f"is {error}; send it flatter"),)
     try:
         return Mapping.model_validate(given), ()
     except ValidationError as error:

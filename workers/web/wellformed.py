@@ -18,7 +18,6 @@ from workers.web.repeated_keys import refuse_repeated_keys
 
 MOST_QUERY_BYTES = 8192
 MOST_PARAMETERS = 100
-MOST_LEVELS = 50
 NUL = "\0"
 WRITTEN_NUL = b"\\u0000"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -67,8 +66,6 @@ def check_json(body: bytes) -> None:
         value = orjson.loads(body.removeprefix(BYTE_ORDER_MARK))
     except orjson.JSONDecodeError as error:
         raise InvalidError(f"the body is not JSON: {error}", TOLD[HTTPStatus.BAD_REQUEST][1]) from None
-    if _is_deep(value):
-        raise InvalidError(f"the body is nested deeper than {MOST_LEVELS} levels", "send it flatter")
     refuse_repeated_keys(body, value)
     if WRITTEN_NUL in body and (faults := tuple(Detail(path or WHOLE, NO_NUL) for path in _nuls(value, ""))):
         raise refused(faults)
@@ -96,21 +93,6 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replayed
-
-
-def _is_deep(value: object) -> bool:
-    level = [value]
-    for _ in range(MOST_LEVELS):
-        level = [inner for one in level for inner in _inside(one)]
-        if not level:
-            return False
-    return True
-
-
-def _inside(value: object) -> Iterator[object] | list[object]:
-    if isinstance(value, dict):
-        return iter(value.values())
-    return value if isinstance(value, list) else []
 
 
 def _nuls(value: object, path: str) -> Iterator[str]:

@@ -85,6 +85,7 @@ def test_a_mapping_comes_as_a_field_or_as_a_file(api: Api, sent: dict[str, Any])
         ({"mapping": "{"}, {"mapping"}),
         ({"mapping": "[]"}, {"mapping"}),
         ({"mapping": "{}"}, {"mapping.phone_number"}),
+        ({"mapping": '{"a":' + "[" * 700 + "]" * 700 + "}"}, {"mapping"}),
         ({"mapping": '{"phone_number": {"column_name": "a", "column_name": "b"}}'}, {"mapping"}),
         (
             {"mapping": '{"phone_number": {"column": "x"}, "zone": {}}'},

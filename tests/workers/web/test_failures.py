@@ -1,5 +1,6 @@
 """Tokens that do not hold, too many of them."""
 
+from base64 import urlsafe_b64encode
 from ipaddress import ip_network
 
 import httpx
@@ -9,6 +10,7 @@ from infra.settings import Settings
 from tests.workers.web.asking import Api, token
 
 MOST = 3
+NESTED = urlsafe_b64encode(b'{"alg":"HS256","deep":' + b"[" * 600 + b"]" * 600 + b"}").decode().rstrip("=")
 
 
 @pytest.fixture
@@ -31,12 +33,13 @@ def test_j5_tokens_that_do_not_hold_are_counted_for_each_address(api: Api) -> No
     assert tried(api, "x", client="198.51.100.2").status_code == 401
 
 
-@pytest.mark.parametrize("kind", ["expired", "forged", "nobodys"])
+@pytest.mark.parametrize("kind", ["expired", "forged", "nobodys", "nested"])
 def test_j5_whatever_is_wrong_with_a_token_counts(api: Api, kind: str) -> None:
     bearer = {
         "expired": token(api.organization_id, exp=1),
         "forged": "a.b.c",
         "nobodys": token(999_999),
+        "nested": f"{NESTED}.e30.AAAA",
     }[kind]
 
     assert [tried(api, bearer).status_code for _ in range(MOST + 1)] == [401] * MOST + [429]

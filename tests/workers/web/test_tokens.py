@@ -206,6 +206,14 @@ def test_j1_a_header_that_names_a_thing_twice_is_not_genuine() -> None:
     assert refusal(with_header(b'{"alg":"none","alg":"HS256"}')) == "the token is not genuine"
 
 
+@pytest.mark.parametrize("more", [b"", b'"x":1,"x":1,'])
+@pytest.mark.parametrize("levels", [60, 600, 900, 1400])
+def test_j1_a_header_nested_without_reason_is_not_genuine(levels: int, more: bytes) -> None:
+    deep = b'{"alg":"HS256",' + more + b'"deep":' + b"[" * levels + b"]" * levels + b"}"
+
+    assert refusal(with_header(deep)) == "the token is not genuine"
+
+
 @pytest.mark.parametrize("name", ["jku", "x5u", "x5c", "jwk", "x5t"])
 def test_j1_a_key_that_a_token_brings_along_verifies_nothing(name: str) -> None:
     own = rsa_key("two")

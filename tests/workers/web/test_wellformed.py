@@ -6,7 +6,8 @@ import pytest
 
 from domain.errors import InvalidError
 from tests.workers.web.asking import Api
-from workers.web.wellformed import MOST_LEVELS, WellFormed, check_json, check_query
+from workers.web.repeated_keys import MOST_LEVELS
+from workers.web.wellformed import WellFormed, check_json, check_query
 
 JSON = [(b"content-type", b"application/json")]
 NOT_JSON = {
@@ -31,6 +32,7 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
 
 def test_a_body_may_be_nested_so_deep_and_no_deeper() -> None:
     check_json(b"[" * MOST_LEVELS + b"]" * MOST_LEVELS)
+    check_json(b'{"a":' * MOST_LEVELS + b"1" + b"}" * MOST_LEVELS)
     with pytest.raises(InvalidError, match="nested deeper than 50 levels"):
         check_json(b'{"a":' * (MOST_LEVELS + 1) + b"1" + b"}" * (MOST_LEVELS + 1))
 
