@@ -115,7 +115,7 @@ def read_csv(buffer: bytes, delimiter: str, first_line: int, *, ends_file: bool,
             break
         records.append(Record(first_line + start, [texts[start].rstrip("\r\n")], _fault(error, texts[start])))
         start += 1
-    if not _is_clean(buffer):
+    if not _is_clean(buffer, ends_file=ends_file):
         records = [_cleaned(record) for record in records]
     return Page(records, sum(map(len, lines[:start])), start)
 
@@ -168,9 +168,10 @@ def _fault(error: csv.Error, line: str) -> str:
     return ROW_TOO_LONG if overlong else MALFORMED_QUOTES
 
 
-def _is_clean(buffer: bytes) -> bool:
+def _is_clean(buffer: bytes, *, ends_file: bool) -> bool:
+    """A character that the buffer cuts stands in a line that it cuts, too, unless nothing follows."""
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(buffer)
+        codecs.getincrementaldecoder("utf-8")().decode(buffer, final=ends_file)
     except UnicodeDecodeError:
         return False
     return b"\0" not in buffer

@@ -116,6 +116,17 @@ def test_bytes_that_are_no_text_far_into_a_file_reject_their_row_alone(desk: Des
     assert (cohort.total_records, cohort.valid_records) == (4002, 4001)
 
 
+@pytest.mark.parametrize("last", [f"{ANN},Zo", ANN[:-1]])
+def test_a_file_that_ends_inside_a_character_has_its_last_row_rejected_alone(desk: Desk, last: str) -> None:
+    cohort_id = desk.upload(LATER.encode() + last.encode() + "ë".encode()[:1])
+
+    cohort = desk.with_limits(max_rows=10_000).read(cohort_id)
+
+    assert cohort.status is CohortStatus.COMPLETED
+    assert desk.rejected(cohort_id) == {4002: "not_text"}
+    assert (cohort.total_records, cohort.valid_records) == (4001, 4000)
+
+
 @pytest.mark.parametrize("cell", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1+1", "\r=1+1"])
 def test_a_cell_that_a_spreadsheet_would_run_is_neutralised_in_the_rejected_rows(desk: Desk, cell: str) -> None:
     cohort_id = desk.upload(f'phone,name\nnobody,"{cell}"\n')
