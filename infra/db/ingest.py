@@ -70,9 +70,13 @@ _LOCK = text("""
     FROM mine JOIN campaigns ON campaigns.id = mine.campaign_id
         JOIN organizations ON organizations.id = mine.organization_id
 """)
+# Touched by whoever finds it, so that one whose reading fails again and again has its next turn behind the others.
 _UNTOUCHED = text("""
-    SELECT id FROM cohorts WHERE status = 'processing' AND touched_at < clock_timestamp() - CAST(:quiet AS interval)
-    ORDER BY touched_at LIMIT :limit
+    WITH quiet AS MATERIALIZED (
+        SELECT id FROM cohorts
+        WHERE status = 'processing' AND touched_at < clock_timestamp() - CAST(:quiet AS interval)
+        ORDER BY touched_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+    UPDATE cohorts SET touched_at = clock_timestamp() FROM quiet WHERE cohorts.id = quiet.id RETURNING cohorts.id
 """)
 # Parts are stored uncompressed, so that a piece of one is read without the rest.
 _READ = text("""
@@ -165,8 +169,11 @@ async def lock(connection: AsyncConnection, cohort_id: int) -> Work | None:
     })  # fmt: skip
 
 
-async def untouched(connection: AsyncConnection, quiet: timedelta, limit: int) -> list[int]:
-    """Cohorts that are `processing` and have not moved for so long: their message was lost or their worker died."""
+async def take_untouched(connection: AsyncConnection, quiet: timedelta, limit: int) -> list[int]:
+    """Cohorts that are `processing` and that nobody touched for so long: their message was lost or their worker died.
+
+    Whoever takes them is to read them.
+    """
     return list((await connection.execute(_UNTOUCHED, {"quiet": quiet, "limit": limit})).scalars())
 
 
@@ -288,7 +295,7 @@ def _refusals_told() -> Iterator[None]:
     """What the driver itself raises, as everything else in the database's place does."""
     try:
         yield
-    except asyncpg.DataError as error:
+    except (asyncpg.DataError, ValueError) as error:
         raise DataError("COPY", None, error) from None
     except asyncpg.IntegrityConstraintViolationError as error:
         raise IntegrityError("COPY", None, error) from None

@@ -7,7 +7,9 @@ that were read before a file failed stay what they are.
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import DataError, IntegrityError
@@ -31,6 +33,7 @@ from infra.db.ingest import (
 from infra.db.reservations import fit_cohort
 from infra.db.status import present
 from infra.metrics import Metrics
+from infra.reach import AWAY
 from infra.settings import Settings
 from workers.ingest.chunk import Chunk, Reader, reading
 from workers.ingest.erased import without_erased
@@ -39,6 +42,11 @@ from workers.ingest.redial import take_page
 logger = structlog.get_logger()
 
 CHUNK_BYTES = 512 * 1024
+REFUSED = "the database refused a row; nothing of its chunk was stored"
+BROKEN = (
+    "reading broke off behind the rows that are counted; the worker's log tells where, "
+    "and the other rows can be uploaded as another file"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +78,40 @@ async def ingest(database: AsyncEngine, limits: Limits, metrics: Metrics, cohort
     """Read a cohort until its end, until `stop`, or until another worker turns out to do it."""
     reader = Reader(limits.chunk_bytes)
     try:
-        while not stop.is_set() and await step(database, limits, metrics, cohort_id, reader):
-            pass
-        async with database.begin() as connection:
-            await fit_cohort(connection, cohort_id, await present(connection))
-    except (DataError, IntegrityError) as error:
-        # The database will refuse this value again, so trying again would never end.
-        logger.warning("cohort.refused", cohort_id=cohort_id, error=type(error.orig).__name__)
-        async with database.begin() as connection:
-            await finish(connection, cohort_id, "the database refused a row; nothing of its chunk was stored")
+        await _read(database, partial(step, database, limits, metrics, cohort_id, reader), cohort_id, stop)
     finally:
         await reader.close()
+    async with database.begin() as connection:
+        await fit_cohort(connection, cohort_id, await present(connection))
+
+
+async def _read(
+    database: AsyncEngine, take_step: Callable[[], Awaitable[bool]], cohort_id: int, stop: asyncio.Event
+) -> None:
+    """What a store or a deadline broke off is left to be tried again later; what breaks twice has failed for good."""
+    has_more, is_broken = True, False
+    while has_more and not stop.is_set():
+        try:
+            has_more = await take_step()
+            is_broken = False
+        except (DataError, IntegrityError) as error:
+            # The database will refuse this value again, so trying again would never end.
+            logger.warning("cohort.refused", cohort_id=cohort_id, error=type(error.orig).__name__)
+            await _fail(database, cohort_id, REFUSED)
+            has_more = False
+        except AWAY:
+            raise
+        except Exception:
+            # A driver may break so, too, when its connection is cut.
+            logger.exception("cohort.broken", cohort_id=cohort_id)
+            if is_broken:
+                await _fail(database, cohort_id, BROKEN)
+            has_more, is_broken = not is_broken, True
+
+
+async def _fail(database: AsyncEngine, cohort_id: int, error: str) -> None:
+    async with database.begin() as connection:
+        await finish(connection, cohort_id, error)
 
 
 async def step(database: AsyncEngine, limits: Limits, metrics: Metrics, cohort_id: int, reader: Reader) -> bool:

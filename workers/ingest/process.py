@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from infra.db.ingest import untouched
+from infra.db.ingest import take_untouched
 from infra.queue.broker import declare, start_worker
 from infra.queue.messages import COHORTS, INGEST_COHORT, ROLL_CAMPAIGN, SETTLE_CAMPAIGN, UPKEEP
 from workers.archiving import archive_all
@@ -87,13 +87,12 @@ class Sweep:
 
     async def look(self) -> None:
         self._reading = {cohort_id: task for cohort_id, task in self._reading.items() if not task.done()}
-        async with self._database.connect() as connection:
-            found = await untouched(connection, self._quiet, FILES_AT_ONCE)
+        async with self._database.begin() as connection:
+            found = await take_untouched(connection, self._quiet, FILES_AT_ONCE - len(self._reading))
         self._quiet = QUIET
         for cohort_id in found:
-            if cohort_id not in self._reading and len(self._reading) < FILES_AT_ONCE:
-                logger.info("cohort.found", cohort_id=cohort_id)
-                self._reading[cohort_id] = self._tasks.create_task(self._take(cohort_id))
+            logger.info("cohort.found", cohort_id=cohort_id)
+            self._reading[cohort_id] = self._tasks.create_task(self._take(cohort_id))
 
 
 def _takers(runtime: Runtime, stop: asyncio.Event) -> tuple[Take, Take, Take]:

@@ -1,5 +1,7 @@
 import asyncio
+from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.cohort import CohortStatus, SourceType
 from domain.cohort_file import LONGEST_RECORD_BYTES
-from infra.db.ingest import add_contacts
+from infra.db.ingest import add_contacts, advance
 from tests.builders import campaign, phone
 from tests.workers.ingest.desk import Desk
 from workers.ingest import ingest as ingesting
@@ -192,6 +194,47 @@ def test_a_worker_that_dies_inside_a_chunk_leaves_nothing_of_it(desk: Desk, monk
 async def dying_after_the_insert(*arguments: object) -> None:
     await add_contacts(*arguments)  # type: ignore[arg-type]
     raise ConnectionResetError
+
+
+@pytest.mark.parametrize(
+    ("faults", "status"),
+    [
+        ([RuntimeError("handler is closed")], CohortStatus.COMPLETED),  # what a driver says when it is cut off
+        ([TypeError(ROWS[0]), TypeError(ROWS[0])], CohortStatus.FAILED),
+    ],
+)
+def test_a_reading_that_breaks_once_is_tried_again_and_one_that_breaks_twice_has_failed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, faults: list[Exception], status: CohortStatus
+) -> None:
+    async def break_off(*step: Any) -> None:
+        if left:
+            raise left.pop()
+        await advance(*step)
+
+    left = [*faults]
+    monkeypatch.setattr(ingesting, "advance", break_off)
+
+    cohort = desk.read(desk.upload(MIXED))
+
+    assert (cohort.status, left) == (status, [])
+    assert ("the worker's log" in (cohort.error or "")) == (status is CohortStatus.FAILED)
+    assert ROWS[0] not in (cohort.error or "")
+
+
+def test_a_reading_that_the_database_broke_off_is_tried_again_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def time_out(*_: object) -> None:
+        raise asyncpg.QueryCanceledError
+
+    cohort_id = desk.upload(MIXED)
+    monkeypatch.setattr(ingesting, "advance", time_out)
+    with pytest.raises(asyncpg.QueryCanceledError):
+        desk.read(cohort_id)
+    monkeypatch.undo()
+
+    assert desk.cohort(cohort_id).status is CohortStatus.PROCESSING
+    assert desk.read(cohort_id).status is CohortStatus.COMPLETED
 
 
 def test_a_worker_that_stops_between_chunks_is_followed_by_another(desk: Desk) -> None:

@@ -52,6 +52,25 @@ def test_a_cohort_whose_message_was_lost_is_found_when_nobody_has_read_it_for_a_
     assert asyncio.run(test()) == taken
 
 
+def test_cohorts_whose_reading_fails_again_and_again_let_the_others_have_their_turn(settings: Settings) -> None:
+    taken: list[int] = []
+
+    async def take(cohort_id: int) -> None:
+        taken.append(cohort_id)
+
+    async def test() -> list[int]:
+        async with open_runtime(settings) as runtime:
+            first, made = await uploaded(runtime)
+            async with runtime.database.begin() as connection:
+                others = [await upload(connection, made) for _ in range(process.FILES_AT_ONCE)]
+            for _ in range(2):
+                async with asyncio.TaskGroup() as tasks:
+                    await process.Sweep(runtime.database, take, tasks).look()
+            return [first, *others]
+
+    assert set(asyncio.run(test())) == set(taken)
+
+
 def test_a_worker_that_starts_goes_on_at_once_with_what_a_killed_one_was_reading(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
