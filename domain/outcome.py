@@ -32,6 +32,14 @@ class ProviderStatus(StrEnum):
     UNDELIVERED = "undelivered"
 
 
+class AnsweredBy(StrEnum):
+    """Who may have answered, in the words of the `http` connection."""
+
+    HUMAN = "human"
+    MACHINE = "machine"
+    UNKNOWN = "unknown"
+
+
 FINAL_STATUSES: dict[str, Outcome] = {
     ProviderStatus.COMPLETED: Outcome.COMPLETED,
     ProviderStatus.BUSY: Outcome.BUSY,

@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.outcome import ProviderStatus
+from domain.outcome import AnsweredBy, ProviderStatus
 from domain.recording import ACCEPTED
 
 # A provider's own words, which nobody here knows, may name anybody.
-KNOWN_WORDS = [ACCEPTED, *ProviderStatus]
+KNOWN_WORDS = [ACCEPTED, *ProviderStatus, *AnsweredBy]
 # The two parts of a contact's attempts in the ledger are found by two indexes, which is why there are two statements.
 # The archive comes after them: what is moved there meanwhile is waited for, and found there by the later statement.
 _ATTEMPTS = """
     UPDATE {ledger} SET phone = 'erased:' || contact_id, provider_ref = NULL,
-        provider_status = CASE WHEN provider_status = ANY(CAST(:words AS text[])) THEN provider_status END
+        provider_status = CASE WHEN provider_status = ANY(CAST(:words AS text[])) THEN provider_status END,
+        answered_by = CASE WHEN answered_by = ANY(CAST(:words AS text[])) THEN answered_by END
     WHERE contact_id = ANY(CAST(:ids AS bigint[])) AND {which} AND phone LIKE '+%'
 """
 _DIALLED = text(_ATTEMPTS.format(ledger="attempts", which="outcome IS DISTINCT FROM 'void'"))

@@ -115,7 +115,8 @@ async def outcomes(
 # Whoever was erased is not named again by a report that comes late.
 _ATTEMPTS = """
     UPDATE attempts a SET started_at = r.started_at, accepted_at = r.accepted_at, answered_at = r.answered_at,
-        ended_at = r.ended_at, duration_seconds = r.duration_seconds, answered_by = r.answered_by,
+        ended_at = r.ended_at, duration_seconds = r.duration_seconds,
+        answered_by = CASE WHEN a.phone LIKE '+%' OR r.answered_by = ANY(CAST(:words AS text[])) THEN r.answered_by END,
         provider_ref = CASE WHEN a.phone LIKE '+%' THEN r.provider_ref END,
         provider_status = CASE WHEN a.phone LIKE '+%' OR r.provider_status = ANY(CAST(:words AS text[]))
             THEN r.provider_status END,

@@ -104,9 +104,10 @@ def call(api: Api, there: Scene, outcome: str = "completed") -> None:
     """Everybody of the scene has had a call that ended so."""
 
     async def recorded(db: AsyncConnection) -> None:
-        for attempt_id in await claimed(db, there):
+        ids = await claimed(db, there)
+        await db.execute(text("UPDATE attempts SET provider_status = phone || ' hung up', answered_by = phone"))
+        for attempt_id in ids:
             await amend(db, "attempts", attempt_id, outcome=outcome, ended_at=None, provider_ref="CA1", look_at=None)
-        await db.execute(text("UPDATE attempts SET provider_status = phone || ' hung up'"))
         statement = "UPDATE contacts SET state = 'done' WHERE campaign_id = :id AND state = 'dialing'"
         await db.execute(text(statement), {"id": there.campaign_id})
 
@@ -179,13 +180,26 @@ def test_what_a_provider_says_of_somebody_who_was_erased_is_taken_and_names_nobo
     call(api, there, "void")
     ask(api)
     erase(api)
-    late = Report(1, f"{PHONE} hung up", Source.CALLBACK, datetime.now(UTC), ref=f"call to {PHONE}", duration_seconds=9)
+    late = Report(1, f"{PHONE} hung up", Source.CALLBACK, datetime.now(UTC), duration_seconds=9)
+    late = late._replace(ref=f"call to {PHONE}", answered_by=PHONE)
 
     known = api.runner.run(Recorder(api.runtime).record(late, there.connection_id))
 
     assert known
     assert holding(api, *FORMS) == set()
     assert api.rows(lambda db: number_of(db, "contacts WHERE state = 'opted_out' AND due_at IS NULL")) == 1
+
+
+@pytest.mark.parametrize("word", ["human", "machine", "unknown"])
+def test_who_answered_stays_when_the_word_names_nobody(api: Api, word: str) -> None:
+    there = with_contact(api, made(api), [PHONE])
+    call(api, there)
+    api.rows(lambda db: amend(db, "attempts", 1, answered_by=word))
+
+    ask(api)
+    erase(api)
+
+    assert api.rows(lambda db: number_of(db, f"attempts WHERE answered_by = '{word}'")) == 1
 
 
 def test_everybody_else_stays(api: Api) -> None:
