@@ -19,6 +19,8 @@ from domain.retry import RetryConfig, next_retry
 OUTCOME_UNKNOWN = "outcome_unknown"
 NEVER_PLACED = "never_placed"
 RECEIPT_WITHIN = timedelta(hours=72)
+# For so long after a connection was pointed to another URL an attempt may still be placed at the former one.
+STILL_AT_THE_FORMER = timedelta(seconds=5)
 
 ACCEPTED = "accepted"
 UNKNOWN = "unknown"
@@ -100,6 +102,11 @@ class Rules:
     @property
     def first_look_when_accepted(self) -> int:
         return min(2, len(self.look_up) - 1)
+
+
+def was_placed_here(claimed_at: datetime, moved_at: datetime | None) -> bool:
+    """Whether who is asked about an attempt now must know of it; what it was placed with may be another provider."""
+    return moved_at is None or claimed_at >= moved_at + STILL_AT_THE_FORMER
 
 
 def providers_word(status: str) -> str:

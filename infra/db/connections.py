@@ -69,7 +69,9 @@ _EDIT = text(f"""
     UPDATE connections SET name = :name, settings = CAST(:settings AS jsonb), secrets = :secrets,
         phone_numbers = CAST(:phone_numbers AS text[]), max_attempts_per_second = :max_attempts_per_second,
         max_concurrent_attempts = :max_concurrent_attempts, updated_at = :now,
-        cooling_until = NULL, strikes = 0, refusals = 0, suspended_at = NULL, health_reason = NULL
+        cooling_until = NULL, strikes = 0, refusals = 0, suspended_at = NULL, health_reason = NULL,
+        moved_at = CASE WHEN settings ->> 'url' = CAST(:settings AS jsonb) ->> 'url' THEN moved_at
+            ELSE clock_timestamp() END
     WHERE id = :id RETURNING {_COLUMNS}
 """)
 _PROVEN = text("""
@@ -151,7 +153,10 @@ async def spec(connection: AsyncConnection, key: str, locked: Connection) -> Con
 async def edit(
     connection: AsyncConnection, locked: Connection, spec: ConnectionSpec, key: str, now: datetime
 ) -> Connection:
-    """Change a locked connection; it gets a fresh start. ConflictError when a campaign uses a number it loses."""
+    """Change a locked connection; it gets a fresh start. ConflictError when a campaign uses a number it loses.
+
+    `moved_at` keeps since when it has led to another URL: what was placed before is unknown there.
+    """
     removed = set(locked.phone_numbers) - set(spec.phone_numbers)
     if using := [user for user, loses in await _users(connection, locked, removed) if loses]:
         raise ConflictError(

@@ -71,11 +71,12 @@ class Voided:
 
 @dataclass(frozen=True, slots=True)
 class SealedRoute:
-    """Where a connection leads: its settings (JSON text), its encrypted secrets, its phone numbers."""
+    """Where a connection leads, and since when: its settings (JSON text), encrypted secrets, phone numbers."""
 
     settings: str
     secrets: bytes
     phone_numbers: tuple[str, ...]
+    moved_at: datetime | None
 
 
 # Contacts are due in a run from its beginning on (a minute is left for clocks that differ), but for the first, which
@@ -109,7 +110,7 @@ _UNLESS_KNOWN = """
 _ACTIVE = text(_UNLESS_KNOWN.format(rows=_ACTIVE_ROWS))
 _CONNECTIONS = text(_UNLESS_KNOWN.format(rows=_CONNECTION_ROWS))
 _CREDENTIALS = text("""
-    SELECT id, CAST(settings AS text) AS settings, secrets, phone_numbers FROM connections
+    SELECT id, CAST(settings AS text) AS settings, secrets, phone_numbers, moved_at FROM connections
     WHERE id = ANY(CAST(:ids AS bigint[])) AND deleted_at IS NULL
 """)
 # An attempt that the provider has not confirmed holds its place for two minutes; a confirmed one until it ends.
@@ -189,7 +190,9 @@ def _connection_state(
 
 async def sealed_routes(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, SealedRoute]:
     rows = await connection.execute(_CREDENTIALS, {"ids": sorted(set(ids))})
-    return {row.id: SealedRoute(row.settings, bytes(row.secrets), tuple(row.phone_numbers)) for row in rows}
+    return {
+        row.id: SealedRoute(row.settings, bytes(row.secrets), tuple(row.phone_numbers), row.moved_at) for row in rows
+    }
 
 
 async def open_attempts(connection: AsyncConnection) -> dict[tuple[int, int], int]:

@@ -27,6 +27,7 @@ from domain.recording import (
     apply,
     follow,
     providers_word,
+    was_placed_here,
 )
 from domain.retry import RetryConfig
 
@@ -753,3 +754,16 @@ def test_a_stopped_contact_is_removed_where_it_would_have_been_tried_again() -> 
     assert (contact.state, contact.due_at, attempt.next_attempt_at) == (ContactState.REMOVED, None, None)
     assert (given_back.state, given_back.attempts) == (ContactState.REMOVED, 0)
     assert reached.state is ContactState.DONE
+
+
+@pytest.mark.parametrize(
+    ("moved_at", "here"),
+    [
+        pytest.param(None, True, id="it never led elsewhere"),
+        pytest.param(NOON - timedelta(seconds=5), True, id="every dialer knew by then where it leads"),
+        pytest.param(NOON - timedelta(seconds=4), False, id="a dialer may have known the former address yet"),
+        pytest.param(NOON + MINUTE, False, id="it led elsewhere then"),
+    ],
+)
+def test_only_who_was_given_an_attempt_can_say_that_there_is_none(moved_at: datetime | None, *, here: bool) -> None:
+    assert was_placed_here(NOON, moved_at) is here

@@ -1,6 +1,7 @@
 """Where connections lead: addresses, secrets and calling numbers in memory, read anew every few seconds."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from time import monotonic
 
 import orjson
@@ -22,8 +23,11 @@ FRESH_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Route:
+    """`moved_at`: when the connection was last pointed to another URL."""
+
     credentials: Credentials
     phone_numbers: tuple[str, ...]
+    moved_at: datetime | None = None
 
     def caller(self, spec: CampaignSpec, connection_id: int, index: int) -> str | None:
         """The calling number of that index among those the campaign may use here, None where it may use none.
@@ -67,4 +71,4 @@ class Routes:
         except (ConfigurationError, KeyError, ValueError) as error:
             logger.error("connection.unusable", connection_id=connection_id, error=type(error).__name__)  # noqa: TRY400
             return None
-        return Route(Credentials(address, secret), sealed.phone_numbers)
+        return Route(Credentials(address, secret), sealed.phone_numbers, sealed.moved_at)

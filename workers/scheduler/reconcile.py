@@ -1,17 +1,19 @@
 """Asks providers about attempts nobody has reported on, and gives up on those past their horizon.
 
 Time alone never says that nothing was sent: only evidence, or the longest an attempt may take, closes one. Nor does a
-clock that was set say how much of it has passed: what was told before counts from then on.
+clock that was set say how much of it has passed: what was told before counts from then on. Nor does a provider that the
+connection was pointed to afterwards: what came of an attempt there only its callback can tell.
 """
 
 import asyncio
+from datetime import datetime
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Report, Source, instant
 from domain.outcome import FINAL_STATUSES, Outcome
-from domain.recording import ABSENT, OUTCOME_UNKNOWN, UNKNOWN
+from domain.recording import ABSENT, OUTCOME_UNKNOWN, UNKNOWN, was_placed_here
 from infra.connections import http
 from infra.connections.transport import Exchange, NotSent, Transport, UnreachableError
 from infra.db import attempts
@@ -59,7 +61,8 @@ class Reconciler:
         route = self._routes.of(overdue.connection_id)
         exchange = await self._ask(overdue.attempt_id, route) if route else NotSent("connection_gone")
         report = http.looked_up(overdue.attempt_id, exchange, self._runtime.clock.now())
-        await self._recorder.record(self._at_the_horizon(overdue, self._believed(report)))
+        moved_at = route.moved_at if route else None
+        await self._recorder.record(self._at_the_horizon(overdue, self._believed(report, overdue, moved_at)))
 
     async def _ask(self, attempt_id: int, route: Route) -> Exchange:
         clock = self._runtime.clock
@@ -69,9 +72,13 @@ class Reconciler:
             return NotSent(str(error), unreachable=True)
         return await line.send(http.asking(attempt_id, route.credentials, clock.now()), clock.now)
 
-    def _believed(self, report: Report) -> Report:
-        """How long ago it was said for the first time that there is no such attempt, cannot be told across a step."""
-        if report.status == ABSENT and report.at - instant(self._runtime.clock.stepped_at) < self._rules.absent:
+    def _believed(self, report: Report, overdue: Overdue, moved_at: datetime | None) -> Report:
+        """Who was not given an attempt cannot say that there is none, nor can anybody across a step of the clock.
+
+        After a step nobody can tell how long ago it was said for the first time.
+        """
+        stepped = report.at - instant(self._runtime.clock.stepped_at) < self._rules.absent
+        if report.status == ABSENT and (stepped or not was_placed_here(overdue.claimed_at, moved_at)):
             return report._replace(status=UNKNOWN)
         return report
 

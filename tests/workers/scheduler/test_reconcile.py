@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from infra.db import connections
 from infra.settings import Settings
-from tests.builders import Scene, scene
+from tests.builders import ENCRYPTION_KEY, Scene, scene
 from tests.conftest import Run
 from tests.infra.providers import Peer, peer
 from tests.rows import attempt, claimed, contact, point
@@ -45,6 +46,29 @@ def test_once_is_not(run: Run, settings: Settings) -> None:
 
     assert (row.outcome, person.state) == (None, "dialing")
     assert row.look_at > datetime.now(UTC) - timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("former", "outcome", "state"),
+    [("https://earlier.example", None, "dialing"), (None, "void", "ready")],
+    ids=["another", "the same"],
+)
+def test_a_provider_that_came_later_proves_nothing_about_what_an_earlier_one_was_given(
+    former: str | None, outcome: str | None, state: str, run: Run, settings: Settings
+) -> None:
+    made = run(_unconfirmed)
+
+    async def edited_meanwhile(runtime: Runtime) -> None:
+        async with peer(UNKNOWN, UNKNOWN) as provider:
+            async with runtime.database.begin() as connection:
+                await point(connection, made.connection_id, former or provider.url)
+                await _edit(connection, made, provider.url)
+            await _rounds(runtime, 2)
+
+    with_runtime(settings, edited_meanwhile)
+
+    row, person = run(lambda db: attempt(db, 1)), run(lambda db: contact(db, made.contact_ids[0]))
+    assert (row.outcome, person.state) == (outcome, state)
 
 
 def test_an_outcome_the_provider_knows_is_recorded(run: Run, settings: Settings) -> None:
@@ -126,6 +150,14 @@ async def _look_again(db: AsyncConnection) -> None:
         text("""UPDATE attempts SET look_at = clock_timestamp(), absent_at = absent_at - interval '15 seconds'
                 WHERE outcome IS NULL""")
     )
+
+
+async def _edit(db: AsyncConnection, made: Scene, url: str) -> None:
+    """Point the connection to this URL, as an operator does."""
+    locked = await connections.lock(db, made.organization_id, made.connection_id)
+    spec = await connections.spec(db, ENCRYPTION_KEY, locked)
+    there = spec.model_copy(update={"settings": spec.settings.model_copy(update={"url": url})})
+    await connections.edit(db, locked, there, ENCRYPTION_KEY, datetime.now(UTC))
 
 
 async def _age(db: AsyncConnection, by: timedelta) -> None:

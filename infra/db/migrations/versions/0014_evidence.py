@@ -1,4 +1,4 @@
-"""What deliveries keep of who is said to have answered, when their person is erased."""
+"""Since when a connection leads where it does, and what deliveries keep of who is said to have answered."""
 
 from infra.db.migrations.script import execute
 
@@ -6,6 +6,11 @@ revision = "0014"
 down_revision = "0013"
 branch_labels = None
 depends_on = None
+
+# NULL for one that has led there from the beginning, as far as is known.
+MOVED = """
+ALTER TABLE connections ADD COLUMN moved_at timestamptz;
+"""
 
 # As in 0008, with `answered_by`: a provider's text like its status.
 DELIVERIES = """
@@ -28,4 +33,5 @@ $$;
 
 
 def upgrade() -> None:
+    execute(MOVED)
     execute(DELIVERIES)
