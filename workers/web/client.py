@@ -1,11 +1,13 @@
 """Whose address a request comes from: the socket's peer, or what proxies say that the operator trusts.
 
-Anybody can write X-Forwarded-For, so it is read from its end, as far as each hop was written by a trusted one.
+Anybody can write X-Forwarded-For, so it is read from its end, as far as each hop was written by a trusted one. What
+stands before that, however much, is not looked at.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import chain
 
 from starlette.types import Scope
 
@@ -14,12 +16,15 @@ Network = IPv4Network | IPv6Network
 NOWHERE = IPv6Address(0)
 # Whoever has one address of IPv6 has all of its network.
 OWN_BITS = 64
+MOST_HOPS = 20
 
 
 def client_network(scope: Scope, trusted: Sequence[Network]) -> Network:
     """The address, or the network in IPv6, of whoever asks; that of the zero address where there is none to tell."""
-    hops = [_peer(scope), *_forwarded(scope)]
-    nearest = next((hop for hop in hops if not _is_in(hop, trusted)), hops[-1])
+    nearest: Address = NOWHERE
+    for nearest in chain([_peer(scope)], _forwarded(scope)):
+        if not _is_in(nearest, trusted):
+            break
     own = OWN_BITS if isinstance(nearest, IPv6Address) else nearest.max_prefixlen
     return ip_network((nearest, own), strict=False)
 
@@ -30,9 +35,9 @@ def _peer(scope: Scope) -> Address:
 
 
 def _forwarded(scope: Scope) -> Iterator[Address]:
-    """From the nearest hop to the furthest that can be read."""
+    """From the nearest hop to the furthest that can be read; nothing is read before it is asked for."""
     said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return _addresses(reversed(",".join(said).split(",")))
+    yield from _addresses(reversed(",".join(said).rsplit(",", MOST_HOPS)[-MOST_HOPS:]))
 
 
 def _addresses(texts: Iterable[str]) -> Iterator[Address]:

@@ -1,11 +1,12 @@
 """Whose address a request comes from, whatever it says of itself."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
 
-from workers.web.client import client_network
+from workers.web import client
+from workers.web.client import MOST_HOPS, Address, client_network
 
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 CASES: dict[str, tuple[str | None, list[str], str]] = {
@@ -33,3 +34,28 @@ def test_j5_a_client_is_who_the_nearest_hop_we_trust_has_seen(name: str) -> None
     scope: dict[str, Any] = {"client": peer and (peer, 50_000), "headers": headers}
 
     assert str(client_network(scope, PROXIES)) == expected
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "read"),
+    [
+        pytest.param("203.0.113.7", "::," * 20_000, ["203.0.113.7"], id="of a peer that is not trusted, nothing"),
+        pytest.param("10.0.0.1", "::," * 20_000 + "198.51.100.1, 10.0.0.2", ["10.0.0.1", "10.0.0.2", "198.51.100.1"]),
+        pytest.param("10.0.0.1", "10.0.0.2," * 7_000 + "10.0.0.2", ["10.0.0.1"] + ["10.0.0.2"] * MOST_HOPS),
+    ],
+)
+def test_j5_what_is_said_to_stand_behind_the_client_is_not_read(
+    peer: str, forwarded: str, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+
+    def counted(text: str) -> Address:
+        parsed.append(text)
+        return ip_address(text)
+
+    monkeypatch.setattr(client, "ip_address", counted)
+    scope: dict[str, Any] = {"client": (peer, 50_000), "headers": [(b"x-forwarded-for", forwarded.encode())]}
+
+    client_network(scope, PROXIES)
+
+    assert parsed == read
