@@ -3,7 +3,8 @@
 A body that is cut off before its closing boundary is refused, so that half a file is never taken for a whole one.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -33,16 +34,23 @@ async def events(content_type: str, body: AsyncIterable[bytes]) -> AsyncIterator
     if not boundary:
         raise HTTPException(HTTPStatus.BAD_REQUEST)
     gathered = _Gathered()
-    parser = MultipartParser(boundary, gathered.callbacks())
+    with _refusing():
+        parser = MultipartParser(boundary, gathered.callbacks())
     async for chunk in body:
-        try:
+        with _refusing():
             parser.write(chunk)
-        except FormParserError:
-            raise HTTPException(HTTPStatus.BAD_REQUEST) from None
         for event in gathered.taken():
             yield event
     if not gathered.is_whole:
         raise HTTPException(HTTPStatus.BAD_REQUEST)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except FormParserError:
+        raise HTTPException(HTTPStatus.BAD_REQUEST) from None
 
 
 class _Gathered:
