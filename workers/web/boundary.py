@@ -6,6 +6,7 @@ from http import HTTPMethod
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workers.web.errors import TooLargeError, TooSlowError, crashed, told
+from workers.web.media_types import FORM, media_type
 
 MOST_JSON_BYTES = 1024 * 1024
 MOST_CALLBACK_BYTES = 64 * 1024
@@ -37,7 +38,7 @@ class Boundary:
         send = headed(send, scope["path"])
         if scope["method"] == HTTPMethod.HEAD:
             scope, send = {**scope, "method": HTTPMethod.GET.value}, _bodiless(send)
-        limit = self._limit(scope["path"])
+        limit = self._limit(scope)
         if _announced(scope) > limit:
             await told(TooLargeError(limit))(scope, receive, send)
             return
@@ -59,12 +60,15 @@ class Boundary:
                 raise
             await crashed(error)(scope, receive, send)
 
-    def _limit(self, path: str) -> int:
+    def _limit(self, scope: Scope) -> int:
+        """Much may come only where it goes on to the database in pieces: as a form to the path of uploads."""
+        path = scope["path"]
         if path.startswith(CALLBACKS):
             return MOST_CALLBACK_BYTES
         if path == CONTACTS:
             return MOST_CONTACTS_BYTES
-        return self._most_upload_bytes + MULTIPART_EXTRA_BYTES if path.endswith(UPLOAD_ENDING) else MOST_JSON_BYTES
+        is_upload = path.endswith(UPLOAD_ENDING) and media_type(scope) == FORM
+        return self._most_upload_bytes + MULTIPART_EXTRA_BYTES if is_upload else MOST_JSON_BYTES
 
 
 def _bodiless(send: Send) -> Send:

@@ -29,6 +29,8 @@ from infra.db import uploads
 from infra.db.cohorts import PART_BYTES
 from infra.db.uploads import Accepted
 from workers.web.errors import MediaTypeError, TooLargeError
+from workers.web.media_types import FORM as MULTIPART
+from workers.web.media_types import media_type
 from workers.web.multipart import Part, events
 from workers.web.repeated_keys import RepeatedKeyError, TooDeepError, check_keys
 
@@ -48,7 +50,7 @@ FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "multipart/form-data": {
+            MULTIPART: {
                 "schema": {
                     "type": "object",
                     "required": [COHORT_FILE],
@@ -150,9 +152,9 @@ async def arriving(
 
 
 def check_media_type(request: Request) -> None:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "multipart/form-data":
-        raise MediaTypeError(f"the body is '{media_type}'", "send multipart/form-data with a cohort_file")
+    given = media_type(request.scope)
+    if given != MULTIPART:
+        raise MediaTypeError(f"the body is '{given}'", f"send {MULTIPART} with a cohort_file")
 
 
 async def _received(request: Request, arrival: Arrival) -> Form:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from domain.errors import Detail, InvalidError
 from domain.validation import WHOLE, refused
 from workers.web.errors import TOLD, TooLargeError, TooSlowError, told
+from workers.web.media_types import JSON, media_type
 from workers.web.repeated_keys import refuse_repeated_keys
 
 MOST_QUERY_BYTES = 8192
@@ -22,7 +23,6 @@ NUL = "\0"
 WRITTEN_NUL = b"\\u0000"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NO_NUL = "holds a NUL character; leave it out"
-MEDIA_TYPE = "application/json"
 
 
 class WellFormed:
@@ -73,10 +73,9 @@ def check_json(body: bytes) -> None:
 
 async def _judged(scope: Scope, receive: Receive) -> Receive:
     """The rest of the request, its body judged if it calls itself JSON."""
-    request = Request(scope, receive)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
+    if media_type(scope) != JSON:
         return receive
-    body = await request.body()
+    body = await Request(scope, receive).body()
     if body:
         check_json(body)
     return _again(body, receive)

@@ -140,6 +140,24 @@ def test_a_body_that_is_cut_off_or_broken_is_refused_and_leaves_nothing(api: Api
     assert (count(api, "cohorts"), count(api, "cohort_files")) == (0, 0)
 
 
+def test_a_boundary_that_is_too_long_to_be_one_is_refused(api: Api) -> None:
+    path, boundary = f"/api/campaigns/{campaign(api)}/cohorts/upload", "x" * 300
+
+    answer = api("POST", path, content=b"", headers={"Content-Type": f"multipart/form-data; boundary={boundary}"})
+
+    assert answer.status_code == 400
+    assert (count(api, "cohorts"), count(api, "cohort_files")) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "APPLICATION/JSON; charset=utf-8", "text/csv", ""])
+def test_u1_only_a_form_may_be_as_large_as_a_file(api: Api, kind: str) -> None:
+    path, body = f"/api/campaigns/{campaign(api)}/cohorts/upload", b"[" + b"[]," * 700_000 + b"[]]"
+
+    answer = api("POST", path, content=body, headers={"Content-Type": kind})
+
+    assert answer.status_code == 413
+
+
 def test_u1_a_file_beyond_the_bound_is_refused_and_leaves_nothing(api: Api) -> None:
     small = api.runtime.settings.model_copy(update={"max_upload_bytes": 3_000_000})
     transport = httpx.ASGITransport(create_app(replace(api.runtime, settings=small), api.reports.record))
