@@ -37,28 +37,40 @@ _KEEP = text("""
     FROM unnest(CAST(:starts AS timestamptz[]), CAST(:contacts AS int[])) WITH ORDINALITY
     AS given(start_at, contacts, number)
 """)
-# Of these contacts (None: of everybody who waits for a first attempt), the next one takes the place behind those who
-# have one. Nobody claims them: the campaign is locked, or they are not committed yet.
-_PLACE = text("""
+# Of contacts that wait for a first attempt, the next one takes the place behind those who have one. Who comes beyond
+# the last segment belongs to it.
+_PLACE = """
     WITH laid AS MATERIALIZED (
         SELECT number, start_at, contacts, placed, sum(contacts) OVER (ORDER BY number) AS ends
         FROM campaign_segments WHERE campaign_id = :id),
-    before AS (SELECT coalesce(sum(placed), 0) AS n FROM laid),
-    mine AS MATERIALIZED (
-        SELECT k.id FROM contacts k
-        WHERE k.campaign_id = :id AND k.due_at IS NOT NULL AND k.attempts = 0 AND EXISTS (SELECT FROM laid)
-          AND (CAST(:phones AS text[]) IS NULL OR k.phone = ANY(CAST(:phones AS text[])))
-        ORDER BY k.id FOR UPDATE),
-    numbered AS (SELECT id, (SELECT n FROM before) + row_number() OVER (ORDER BY id) AS place FROM mine),
+    plan AS MATERIALIZED (
+        SELECT coalesce(sum(placed), 0) AS placed, array_agg(start_at ORDER BY number) AS starts,
+            array_agg(ends - contacts + 1 ORDER BY number) AS firsts
+        FROM laid),
+    mine AS MATERIALIZED ({mine}),
+    numbered AS (SELECT id, (SELECT placed FROM plan) + row_number() OVER (ORDER BY id) AS place FROM mine),
     moved AS (
-        UPDATE contacts k SET waiting_for = NULL, due_at = coalesce(
-            (SELECT start_at FROM laid WHERE ends >= numbered.place ORDER BY number LIMIT 1),
-            (SELECT max(start_at) FROM laid))
-        FROM numbered WHERE k.id = numbered.id)
+        UPDATE contacts k
+        SET waiting_for = NULL, due_at = plan.starts[width_bucket(numbered.place, plan.firsts)]
+        FROM numbered, plan WHERE k.id = numbered.id AND plan.starts IS NOT NULL)
     UPDATE campaign_segments s SET placed = greatest(0, least(
-        s.contacts, (SELECT n FROM before) + (SELECT count(*) FROM mine) - (laid.ends - laid.contacts)))
-    FROM laid WHERE s.campaign_id = :id AND s.number = laid.number
-""")
+        s.contacts, plan.placed + (SELECT count(*) FROM mine) - (laid.ends - laid.contacts)))
+    FROM laid, plan WHERE s.campaign_id = :id AND s.number = laid.number
+"""
+# Nobody claims them: the campaign is locked.
+_WAITING_ALL = """
+    SELECT id FROM contacts WHERE campaign_id = :id AND due_at IS NOT NULL AND attempts = 0 ORDER BY id FOR UPDATE
+"""
+# Nobody sees them: they are not committed yet. Each is found by a look of its own, because a plan for any numbers may
+# else take all who wait in the campaign for few.
+_WAITING_NEW = """
+    SELECT found.id FROM unnest(CAST(:phones AS text[])) AS given(phone)
+    CROSS JOIN LATERAL (
+        SELECT id, due_at FROM contacts WHERE campaign_id = :id AND phone = given.phone OFFSET 0) AS found
+    WHERE found.due_at IS NOT NULL
+"""
+_PLACE_ALL = text(_PLACE.format(mine=_WAITING_ALL))
+_PLACE_NEW = text(_PLACE.format(mine=_WAITING_NEW))
 _WAKE = text("""
     UPDATE contacts SET due_at = clock_timestamp(), waiting_for = NULL
     WHERE id IN (
@@ -88,15 +100,17 @@ async def lay(connection: AsyncConnection, campaign_id: int, plan: SegmentPlan) 
     starts = [one.scheduled_date for one in plan.segments]
     contacts = [one.contact_count for one in plan.segments]
     await connection.execute(_KEEP, {"id": campaign_id, "starts": starts, "contacts": contacts})
-    await connection.execute(_PLACE, {"id": campaign_id, "phones": None})
+    await connection.execute(_PLACE_ALL, {"id": campaign_id})
 
 
 async def place(connection: AsyncConnection, campaign_id: int, phones: Sequence[str]) -> None:
     """Give contacts that were just uploaded their places."""
-    await connection.execute(_PLACE, {"id": campaign_id, "phones": list(phones)})
+    await connection.execute(_PLACE_NEW, {"id": campaign_id, "phones": list(phones)})
 
 
 async def drop(connection: AsyncConnection, campaign_id: int) -> None:
-    """Forget a locked campaign's segments: everybody is due with the campaign."""
-    if (await connection.execute(_DROP, {"id": campaign_id})).rowcount:
+    """Forget a locked campaign's segments: everybody is due with the campaign, once no upload is adding some."""
+    if await has_segments(connection, campaign_id):
+        await connection.execute(_TAKE_TURNS, {"id": campaign_id})
+        await connection.execute(_DROP, {"id": campaign_id})
         await connection.execute(_WAKE, {"id": campaign_id})

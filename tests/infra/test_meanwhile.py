@@ -14,13 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.attempt import Report, Source, instant
 from domain.delivery import DeliveryStatus
-from infra.db import anonymity, campaigns, candidates, opt_outs, upkeep, webhook_deliveries
+from infra.db import anonymity, campaigns, candidates, opt_outs, segments, upkeep, webhook_deliveries
 from infra.db.engine import autocommit, create_engine
 from infra.db.webhook_deliveries import Tried
 from infra.settings import Settings
 from tests.builders import Scene, phone, scene, webhook
 from tests.conftest import Run
 from tests.rows import claimed, contact, now, number_of
+from tests.workers.ingest.test_process import upload
+from workers.ingest.ingest import ingest, limits
 from workers.recorder import Recorder
 from workers.runtime import open_runtime
 
@@ -134,6 +136,22 @@ def test_an_edit_of_hours_and_a_change_of_caps_do_not_wait_for_each_other_in_a_c
     asyncio.run(edit_while_caps_change(database_url, made))
 
     assert run(lambda db: number_of(db, "rejudgements WHERE asked = 2")) == 1
+
+
+def test_who_is_uploaded_while_a_plan_of_segments_is_dropped_is_due_with_the_campaign(
+    run: Run, settings: Settings, database_url: str
+) -> None:
+    made = run(lambda db: scene(db, contacts=0))
+    cohort_id = run(lambda db: upload(db, made))
+    run(lambda db: execute(db, "INSERT INTO campaign_segments VALUES (1, 1, now() + interval '1 day', 9)"))
+
+    async def read(_: AsyncConnection) -> None:
+        async with open_runtime(settings) as runtime:
+            await ingest(runtime.database, limits(runtime.settings), runtime.metrics, cohort_id, asyncio.Event())
+
+    asyncio.run(meanwhile(database_url, lambda db: segments.drop(db, made.campaign_id), read))
+
+    assert run(lambda db: number_of(db, "contacts WHERE due_at <= now()")) == 1
 
 
 @pytest.mark.parametrize("by", ["operator", "list", "reply"])

@@ -12,15 +12,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import EPOCH
-from infra.db import archive, attempts, candidates, contacts, ledger, quota, recording
+from infra.db import archive, attempts, candidates, contacts, ledger, quota, recording, segments
 from infra.db.campaigns import campaign
 from infra.db.contacts import Presence
 from infra.db.situation import situation
-from tests.builders import Scene, scene
+from tests.builders import Scene, phone, scene
 from tests.conftest import Run
 from tests.rows import claims, entry
 
 NOW = datetime.now(UTC)
+TWO_AND_NINE = "(:id, 1, now(), 2), (:id, 2, now() + interval '1 day', 9)"
 Step = Callable[[AsyncConnection, Scene], Awaitable[Any]]
 
 
@@ -62,6 +63,30 @@ def test_neither_contacts_nor_attempts_are_read_whole_for(what: str, run: Run) -
     scanned = run(lambda db: _scans(db, STEPS[what]))
 
     assert scanned == {"contacts": 0, "attempts": 0}
+
+
+def test_uploaded_contacts_are_given_their_segments_without_a_look_at_the_others(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[int, list[int]]:
+        made = await scene(db, contacts=600)
+        await db.execute(text(f"INSERT INTO campaign_segments VALUES {TWO_AND_NINE}"), {"id": made.campaign_id})
+        await db.execute(text("ANALYZE contacts"))
+        await db.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
+        await db.execute(text("SET LOCAL enable_seqscan = off"))
+        before = await _fetched(db)
+        await segments.place(db, made.campaign_id, [phone(index) for index in range(3)])
+        placed = [one.placed for one in await segments.segments(db, made.campaign_id)]
+        return await _fetched(db) - before, placed
+
+    fetched, placed = run(scenario)
+
+    assert placed == [2, 1]
+    assert fetched < 60
+
+
+async def _fetched(db: AsyncConnection) -> int:
+    """How many contacts of this transaction an index has led to."""
+    counted = text("SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'contacts'")
+    return int((await db.execute(counted)).scalar_one())
 
 
 async def _scans(db: AsyncConnection, step: Step) -> dict[str, int]:
