@@ -78,13 +78,13 @@ async def clear(connection: AsyncConnection, locked: Campaign, by: str, now: dat
     A paused one stays paused and keeps the end that a person wrote; where there is nothing to clear nothing changes.
     """
     check_schedulable(locked.status)
-    if locked.status is not Status.SCHEDULED and locked.plan is None:
+    if locked.status is not Status.SCHEDULED and locked.plan is None and locked.spec.start_timestamp is None:
         return locked
     await pass_over(connection, locked, now)
     await segments.drop(connection, locked.id)
-    cleared = replace(locked, plan=None, start_at=None, next_run_at=None, end_at=locked.spec.end_timestamp)
+    spec = locked.spec.model_copy(update={"start_timestamp": None})
+    cleared = replace(locked, spec=spec, plan=None, start_at=None, next_run_at=None, end_at=spec.end_timestamp)
     if locked.status is Status.SCHEDULED:
-        dates = {"start_timestamp": None, "end_timestamp": None}
-        spec = locked.spec.model_copy(update=dates)
+        spec = spec.model_copy(update={"end_timestamp": None})
         cleared = replace(cleared, status=Status.DRAFT, spec=spec, end_at=None)
     return await revise(connection, cleared, by, now)

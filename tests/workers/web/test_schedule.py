@@ -193,6 +193,22 @@ def test_clearing_a_paused_campaign_leaves_it_paused_with_the_end_it_was_given(a
     assert (campaign["status"], campaign["start_timestamp"], campaign["end_timestamp"]) == ("paused", None, at(end))
 
 
+@pytest.mark.parametrize("by", ["immediate", "DELETE"])
+def test_clearing_a_paused_campaign_that_was_created_with_a_start_takes_that_away(api: Api, by: str) -> None:
+    start, end = soon(api), soon(api, 50)
+    campaign_id = created(api, start_timestamp=at(start), end_timestamp=at(end))
+    api("PUT", f"/api/campaigns/{campaign_id}/status", json={"action": "pause"})
+
+    answer = _clear(api, campaign_id, by)
+
+    assert answer.status_code == (204 if by == "DELETE" else 200)
+    assert api("GET", f"/api/campaigns/{campaign_id}/schedule").status_code == 404
+    campaign = api("GET", f"/api/campaigns/{campaign_id}").json()
+    assert (campaign["status"], campaign["start_timestamp"], campaign["end_timestamp"]) == ("paused", None, at(end))
+    resumed = api("PUT", f"/api/campaigns/{campaign_id}/status", json={"action": "resume"})
+    assert resumed.json()["status"] == "active"
+
+
 def test_clearing_where_there_is_nothing_changes_nothing(api: Api) -> None:
     campaign_id = prepared(api, "draft")
 
