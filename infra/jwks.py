@@ -1,16 +1,16 @@
 """The public keys of those who sign tokens: a JWKS from a file or a URL, remembered for a while.
 
 A key that is gone from there stops working when that while is over. A token with an unknown `kid` has the keys read
-again, but rarely: forged ones cost nothing.
+again, but rarely: forged ones cost nothing. Whoever publishes them may be slow or away without anybody waiting for it
+whose key is known.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import jwt
 import orjson
@@ -28,6 +28,8 @@ Keys = dict[str | None, PublicKey]
 MOST_BYTES = 1024 * 1024
 READ_SECONDS = 5.0
 READ_AGAIN_SECONDS = 10.0
+# A reading has this long to take back a key before those that are known serve on without it.
+HEED_SECONDS = 1.0
 # While keys cannot be read, those remembered serve this long.
 MAKE_DO_SECONDS = 3600.0
 LEAST_RSA_BITS = 2048
@@ -58,7 +60,8 @@ class Jwks:
         self._monotonic = monotonic
         self._keys: Keys = {}
         self._read_at = self._tried_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
+        self._heeded_until = 0.0
 
     async def key(self, kid: str | None) -> PublicKey | None:
         """The key of this id, or the only one there is for a token that names none.
@@ -66,7 +69,7 @@ class Jwks:
         KeysAwayError when the keys could not be read for too long.
         """
         if self._age() > self._lifetime or not self._knows(kid):
-            await self._refresh()
+            await self._refresh(kid)
         if self._age() > max(self._lifetime, MAKE_DO_SECONDS):
             raise KeysAwayError
         return self._only() if kid is None else self._keys.get(kid)
@@ -80,19 +83,31 @@ class Jwks:
     def _only(self) -> PublicKey | None:
         return next(iter(self._keys.values())) if len(self._keys) == 1 else None
 
-    async def _refresh(self) -> None:
-        """One reader at a time, and none soon after another, whether it succeeded or failed."""
-        async with self._reading:
+    def _serves(self, kid: str | None) -> bool:
+        return self._knows(kid) and self._age() <= max(self._lifetime, MAKE_DO_SECONDS)
+
+    async def _refresh(self, kid: str | None) -> None:
+        """Wait for the one reading there is: to its end for a key that is not known, else for its beginning.
+
+        None begins soon after the end of another, whether it succeeded or failed.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._reading is None or self._reading.done():
             if self._monotonic() - self._tried_at < READ_AGAIN_SECONDS:
                 return
+            self._reading = asyncio.create_task(self._read_keys())
+            self._heeded_until = now + HEED_SECONDS
+        await asyncio.wait([self._reading], timeout=max(0.0, self._heeded_until - now) if self._serves(kid) else None)
+
+    async def _read_keys(self) -> None:
+        try:
+            async with asyncio.timeout(2 * READ_SECONDS):
+                self._keys = public_keys(await asyncio.to_thread(self._read), self._algorithm)
+            self._read_at = self._monotonic()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the keys that are known serve on
+            logger.warning("keys.unread", error=type(error).__name__)
+        finally:
             self._tried_at = self._monotonic()
-            try:
-                async with asyncio.timeout(2 * READ_SECONDS):
-                    self._keys = public_keys(await asyncio.to_thread(self._read), self._algorithm)
-            except (OSError, ValueError, HTTPException) as error:
-                logger.warning("keys.unread", error=type(error).__name__)
-            else:
-                self._read_at = self._monotonic()
 
 
 def public_keys(document: bytes, algorithm: str) -> Keys:
@@ -109,8 +124,8 @@ def read_file(path: Path) -> Callable[[], bytes]:
 
 
 def read_url(url: str) -> Callable[[], bytes]:
-    """GET, without following redirects, which would lead where the operator did not point."""
-    opener = build_opener(_Straight)
+    """GET, without redirects and the environment's proxies, which would lead where the operator did not point."""
+    opener = build_opener(ProxyHandler({}), _Straight)
     request = Request(url, headers={"Accept": "application/json"})  # noqa: S310 - settings admit http and https only
 
     def read() -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, ClassVar
 
@@ -21,10 +21,12 @@ class Published:
         self.document: bytes | None = jwks(*keys)
         self.reads = 0
         self.now = 1000.0
+        self.takes = 0.0
         self.jwks = Jwks(self._read, "RS256", LIFETIME, lambda: self.now)
 
     def _read(self) -> bytes:
         self.reads += 1
+        self.now += self.takes
         if self.document is None:
             raise OSError("away")
         return self.document
@@ -52,7 +54,8 @@ def test_many_askers_share_one_reading() -> None:
     assert (found, published.reads) == (True, 1)
 
 
-def test_j3_a_key_that_is_gone_stops_working_after_the_lifetime() -> None:
+def test_j3_a_key_that_is_gone_stops_working_after_the_lifetime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.jwks.HEED_SECONDS", 60.0)
     published = Published(jwk(rsa_key(), "a"))
     published.knows("a")
     published.document = jwks(jwk(rsa_key("two"), "b"))
@@ -94,6 +97,76 @@ def test_keys_serve_on_while_they_cannot_be_read_but_not_for_ever() -> None:
     assert still
     with pytest.raises(KeysAwayError):
         published.knows("a")
+
+
+class Silent(Published):
+    """Known keys that are due to be read again, by a reading that ends when it is released."""
+
+    def __init__(self, *keys: dict[str, Any]) -> None:
+        super().__init__(*keys)
+        self.released = threading.Event()
+        self.released.set()
+
+    def _read(self) -> bytes:
+        self.released.wait()
+        return super()._read()
+
+    async def after_silence(self, kid: str, step: Callable[[], Awaitable[bool]]) -> bool:
+        """What a step finds while the keys are due and their reader is silent; then that reading comes to its end."""
+        await self.jwks.key(kid)
+        self.now += LIFETIME + 1
+        self.released.clear()
+        try:
+            return await step()
+        finally:
+            self.released.set()
+            await self.jwks.key("one that has to wait")
+
+
+def test_while_the_issuer_is_silent_known_keys_serve_on_and_one_reading_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("infra.jwks.HEED_SECONDS", 0.0)
+    silent = Silent(jwk(rsa_key(), "a"))
+
+    served = asyncio.run(silent.after_silence("a", lambda: silent.known_to_all("a", 20)))
+
+    assert (served, silent.reads) == (True, 2)
+
+
+def test_a_key_that_is_not_known_waits_for_the_reading_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.jwks.HEED_SECONDS", 0.0)
+    silent = Silent(jwk(rsa_key(), "a"))
+
+    async def new_key() -> bool:
+        silent.document = jwks(jwk(rsa_key("two"), "b"))
+        await silent.jwks.key("a")
+        asyncio.get_running_loop().call_soon(silent.released.set)
+        return await silent.known_to_all("b", 20)
+
+    assert asyncio.run(silent.after_silence("a", new_key))
+    assert silent.reads == 2
+
+
+def test_a_reading_that_took_long_is_not_begun_again_at_once() -> None:
+    published = Published(jwk(rsa_key(), "a"))
+    published.takes, published.document = READ_AGAIN_SECONDS, None
+
+    for _ in range(3):
+        with pytest.raises(KeysAwayError):
+            published.knows("a")
+
+    assert published.reads == 1
+
+
+def test_whatever_is_wrong_with_a_document_the_known_keys_serve_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    published = Published(jwk(rsa_key(), "a"))
+    published.knows("a")
+    monkeypatch.setattr("infra.jwks.public_keys", lambda *_: 1 // 0)
+
+    published.now += LIFETIME + 1
+
+    assert published.knows("a")
 
 
 def test_keys_that_were_never_read_are_away() -> None:
@@ -139,6 +212,13 @@ def test_a_url_is_read_without_following_redirects(server: str) -> None:
     assert read_url(f"{server}/keys")() == b'{"keys": []}'
     with pytest.raises(OSError, match="302"):
         read_url(f"{server}/elsewhere")()
+
+
+def test_the_proxies_of_the_environment_are_not_asked_for_keys(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+
+    assert read_url(f"{server}/keys")() == b'{"keys": []}'
 
 
 def test_a_document_without_end_is_not_read_to_its_end(server: str) -> None:
