@@ -54,8 +54,10 @@ class Lane:
     of its calling numbers by index. `granted` are the entries on their way, by contact; `present` are the connections
     that took part in its split at the last step. No contact of its run is due before `due_from`. `callees` is the
     schedule when it holds each contact to hours of its own. `firsts_left` and `retries_left` are what a daily quota
-    leaves until `quota_until`, None: any number. The turns were counted from the ledger as of `counted_at`. While the
-    lane waits in the queue of a connection, `waits_since` is the instant at which it could have had its slot, else 0.
+    leaves until `quota_until`, None: any number. The turns were counted from the ledger as of `counted_at`, among them
+    those of the `unsure` attempts, which may yet be void; `refunded` tells of which grants, by contact and slot, the
+    turn was given back since, and when. While the lane waits in the queue of a connection, `waits_since` is the
+    instant at which it could have had its slot, else 0.
     """
 
     campaign_id: int
@@ -74,6 +76,8 @@ class Lane:
     present: frozenset[int] = frozenset()
     due_from: int = 0
     counted_at: int = 0
+    unsure: frozenset[int] = frozenset()
+    refunded: dict[tuple[int, int], int] = field(default_factory=dict)
     callees: AllowedSchedule | None = None
     firsts_left: int | None = None
     retries_left: int | None = None
@@ -156,7 +160,7 @@ def refund(lane: Lane, entry: Entry) -> None:
 
 
 def give_back_turn(lane: Lane, connection_id: int, caller: int) -> None:
-    lane.routes.give_back(connection_id, lane.present)
+    lane.routes.give_back(connection_id, lane.present or lane.routes.keys)
     if connection_id in lane.callers:
         lane.callers[connection_id].give_back(caller)
 

@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.attempt import EPOCH
 from domain.campaign import CampaignSpec
 from domain.connection import Health
-from domain.recording import NEVER_PLACED
 
 T = TypeVar("T")
 OF_NOTHING = "0:0"
@@ -53,20 +52,6 @@ class ConnectionState:
     max_attempts_per_second: float | None
     max_concurrent_attempts: int | None
     health: Health
-
-
-@dataclass(frozen=True, slots=True)
-class Voided:
-    """An attempt that turned out void, with the turn it had taken."""
-
-    attempt_id: int
-    campaign_id: int
-    contact_id: int
-    epoch: int
-    connection_id: int
-    caller: str
-    slot_at: datetime
-    ended_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +114,6 @@ _LAST_SLOT_OF_CONNECTION = text("""
     SELECT wanted.id, last.slot_at FROM unnest(CAST(:ids AS bigint[])) AS wanted(id)
     CROSS JOIN LATERAL (SELECT a.slot_at FROM attempts a WHERE a.connection_id = wanted.id
                         ORDER BY a.slot_at DESC LIMIT 1) AS last
-""")
-_ROUTED = text("""
-    SELECT wanted.id, last.connection_id, last.caller, count(*) AS attempts
-    FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS int[])) AS wanted(id, epoch)
-    CROSS JOIN LATERAL (
-        SELECT a.connection_id, a.caller, a.outcome, a.reason FROM attempts a
-        WHERE a.campaign_id = wanted.id AND a.epoch = wanted.epoch ORDER BY a.slot_at DESC LIMIT :most) AS last
-    WHERE last.outcome IS DISTINCT FROM 'void' OR last.reason = :never_placed
-    GROUP BY wanted.id, last.connection_id, last.caller
-""")
-
-
-_VOIDED = text("""
-    SELECT id, campaign_id, contact_id, epoch, connection_id, caller, slot_at, ended_at FROM attempts
-    WHERE outcome = 'void' AND ended_at > :since AND reason IS DISTINCT FROM :never_placed
-      AND campaign_id = ANY(CAST(:campaign_ids AS bigint[])) ORDER BY ended_at
 """)
 
 
@@ -209,25 +178,3 @@ async def last_slots_of_campaigns(connection: AsyncConnection, ids: Iterable[int
 async def last_slots_of_connections(connection: AsyncConnection, ids: Iterable[int]) -> dict[int, datetime]:
     rows = await connection.execute(_LAST_SLOT_OF_CONNECTION, {"ids": sorted(set(ids))})
     return {row.id: row.slot_at for row in rows}
-
-
-async def routed(
-    connection: AsyncConnection, revisions: Iterable[tuple[int, int]], *, most: int
-) -> dict[int, dict[tuple[int, str], int]]:
-    """How the last attempts of each (campaign, epoch) were split: by campaign, by (connection, calling number).
-
-    One that was sent and never placed took its turn; any other void did not.
-    """
-    wanted = sorted(revisions)
-    ids, epochs = [pair[0] for pair in wanted], [pair[1] for pair in wanted]
-    rows = await connection.execute(_ROUTED, {"ids": ids, "epochs": epochs, "most": most, "never_placed": NEVER_PLACED})
-    found: dict[int, dict[tuple[int, str], int]] = {key: {} for key in ids}
-    for row in rows:
-        found[row.id][row.connection_id, row.caller] = row.attempts
-    return found
-
-
-async def voided(connection: AsyncConnection, campaign_ids: Iterable[int], since: datetime) -> list[Voided]:
-    """The attempts of these campaigns that became void after an instant, but for those that took their turn."""
-    values = {"campaign_ids": sorted(campaign_ids), "since": since, "never_placed": NEVER_PLACED}
-    return [Voided(*row) for row in await connection.execute(_VOIDED, values)]

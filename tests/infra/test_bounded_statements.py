@@ -27,7 +27,7 @@ OF_AN_ORGANIZATION = {
 # Each row belongs to a row of the table above by this column.
 OF_A_ROW = {
     "campaign_revisions": "campaign_id", "campaign_segments": "campaign_id", "campaign_counts": "campaign_id",
-    "runs": "campaign_id", "rejudgements": "campaign_id", "stopped_numbers": "campaign_id",
+    "runs": "campaign_id", "turns": "campaign_id", "rejudgements": "campaign_id", "stopped_numbers": "campaign_id",
     "webhook_deliveries": "campaign_id", "cohort_files": "cohort_id", "rejected_records": "cohort_id",
     "redials": "cohort_id", "inbound_messages": "connection_id",
 }  # fmt: skip

@@ -156,21 +156,6 @@ def test_the_last_slots_are_those_of_the_ledger_void_or_not(run: Run) -> None:
     assert of_connections == {made.connection_id: last}
 
 
-def test_the_split_of_an_epoch_counts_what_was_sent_or_may_be(run: Run) -> None:
-    made = run(lambda db: scene(db, contacts=5))
-    run(lambda db: claims(db, [entry(made, one, caller=index % 2) for index, one in enumerate(made.contact_ids)]))
-    run(lambda db: amend(db, "attempts", 1, outcome="void", ended_at=NOW))
-    run(lambda db: amend(db, "attempts", 2, epoch=2))
-    run(lambda db: amend(db, "attempts", 3, outcome="void", reason="never_placed", ended_at=NOW))
-
-    routed = run(lambda db: control.routed(db, [(made.campaign_id, 1), (999, 1)], most=100))
-
-    assert routed == {
-        made.campaign_id: {(made.connection_id, CALLERS[0]): 2, (made.connection_id, CALLERS[1]): 1},
-        999: {},
-    }
-
-
 async def _pause_and_slow_down(db: AsyncConnection, made: Scene) -> None:
     locked = await campaigns.lock(db, made.organization_id, made.campaign_id)
     paused = await campaigns.act(db, locked, Action.PAUSE, "test", NOW)

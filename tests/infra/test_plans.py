@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import EPOCH
-from infra.db import archive, attempts, candidates, contacts, ledger, quota, recording, segments
+from infra.db import archive, attempts, candidates, contacts, ledger, quota, recording, segments, turns
 from infra.db.campaigns import campaign
 from infra.db.contacts import Presence
 from infra.db.situation import situation
@@ -45,6 +45,8 @@ STEPS: dict[str, Step] = {
     "a page where each has hours of its own": lambda db, made: candidates.first_callees(db, [_page(made)], NOW),
     "a second look at grants": lambda db, made: candidates.used(db, [entry(made, one) for one in made.contact_ids]),
     "a second look at contacts": lambda db, made: candidates.ready(db, made.contact_ids),
+    "the split of an epoch": lambda db, made: turns.split(db, [(made.campaign_id, 1)]),
+    "what is summed up of it": lambda db, made: turns.keep(db, [(made.campaign_id, 1)], NOW + turns.SETTLED),
     "a claim": lambda db, made: claims(db, [entry(made, made.contact_ids[1])]),
     "a record": _recorded,
     "the outcomes a retry is decided by": lambda db, made: recording.outcomes(db, made.contact_ids),

@@ -18,16 +18,13 @@ from domain.granting import Lane, Link, give_back_turn, grant
 from domain.marks import Mark, change_pace, go_on, link_left, mark_left, mark_of
 from domain.pacing import pace
 from domain.routing import Rota, Turns
-from infra.db import control
-from infra.db.control import Active, ConnectionState, Reading, Voided
+from infra.db import control, turns
+from infra.db.control import Active, ConnectionState, Reading
+from infra.db.turns import Split, Voided
 from infra.settings import Settings
 from workers.control import ControlState
 from workers.dialer.dial import CONTROL_FRESHNESS
 from workers.scheduler.room import Room
-
-ROUTED_REMEMBERED = 1000
-# When an attempt that ended by then has been seen as unused, and its turn given back.
-LATER = 1_300_000
 
 
 class Board:
@@ -98,12 +95,11 @@ class Board:
             give_back_turn(lane, void.connection_id, numbers.index(void.caller))
 
     def _is_seen_to(self, lane: Lane, void: Voided) -> bool:
-        """Whether the second look gave its turn back, or will: it may be late itself."""
-        slot, ended = microseconds(void.slot_at), microseconds(void.ended_at)
-        entry = lane.granted.get(void.contact_id)
-        if entry is not None and entry.slot == slot:
+        """Whether the second look gave its turn back, or will, or it was void already when turns were counted."""
+        slot, entry = microseconds(void.slot_at), lane.granted.get(void.contact_id)
+        if (void.contact_id, slot) in lane.refunded or (entry is not None and entry.slot == slot):
             return True
-        return ended < slot + self._tolerance + LATER if slot > lane.counted_at else ended < lane.counted_at
+        return slot <= lane.counted_at and void.attempt_id not in lane.unsure
 
     def take_back(self, vain: Iterable[tuple[int, int]]) -> None:
         """Whoever was to try a connection in one of these slots did not."""
@@ -176,10 +172,9 @@ class Board:
         if not stale:
             return
         await self._recall(connection, stale - self.lanes.keys() - self._marks.keys(), active, now)
-        revisions = [(key, active[key][0].epoch) for key in stale]
-        routed = await control.routed(connection, revisions, most=ROUTED_REMEMBERED)
+        splits = await turns.split(connection, [(key, active[key][0].epoch) for key in stale])
         for key in sorted(stale):
-            self.lanes[key] = self._lane(*active[key], routed[key], now)
+            self.lanes[key] = self._lane(*active[key], splits[key], now)
 
     def _is_stale(self, one: Active) -> bool:
         lane = self.lanes.get(one.campaign_id)
@@ -206,7 +201,7 @@ class Board:
         """A slot further ahead than grants reach was written before the clock was set back."""
         return min(microseconds(slot_at), now + self._settings.look_ahead_ms * 1000)
 
-    def _lane(self, one: Active, spec: CampaignSpec, routed: dict[tuple[int, str], int], now: int) -> Lane:
+    def _lane(self, one: Active, spec: CampaignSpec, split: Split, now: int) -> Lane:
         """Without a place until those are counted."""
         old = self.lanes.get(one.campaign_id)
         if old is not None:
@@ -217,12 +212,14 @@ class Board:
             epoch=one.epoch,
             run=one.run,
             pace=pace(spec.app_config.attempts_per_second, self._tolerance),
-            routes=Rota({c.connection_id: c.weight for c in configs}, _by_connection(routed)),
-            callers={c.connection_id: self._callers(spec, c.connection_id, routed) for c in configs},
+            routes=Rota({c.connection_id: c.weight for c in configs}, _by_connection(split.taken)),
+            callers={c.connection_id: self._callers(spec, c.connection_id, split.taken) for c in configs},
             next_free=0,
             places=0,
             due_from=microseconds(one.due_from),
             granted=old.granted if old is not None else {},
+            refunded=old.refunded if old is not None else {},
+            unsure=split.unsure,
             callees=held_to(spec.allowed_schedule),
             counted_at=now,
         )
@@ -230,9 +227,9 @@ class Board:
             go_on(lane, mark, self._tolerance)
         return lane
 
-    def _callers(self, spec: CampaignSpec, connection_id: int, routed: dict[tuple[int, str], int]) -> Turns:
+    def _callers(self, spec: CampaignSpec, connection_id: int, taken: dict[tuple[int, str], int]) -> Turns:
         numbers = self._numbers(spec, connection_id)
-        used = {index: routed.get((connection_id, number), 0) for index, number in enumerate(numbers)}
+        used = {index: taken.get((connection_id, number), 0) for index, number in enumerate(numbers)}
         return Turns(len(numbers), used)
 
     def _numbers(self, spec: CampaignSpec, connection_id: int) -> Sequence[str]:
@@ -252,8 +249,8 @@ def _numbers_differ(before: ConnectionState, after: ConnectionState) -> bool:
     return before.phone_numbers != after.phone_numbers
 
 
-def _by_connection(routed: dict[tuple[int, str], int]) -> dict[int, int]:
+def _by_connection(taken: dict[tuple[int, str], int]) -> dict[int, int]:
     totals: dict[int, int] = {}
-    for (connection_id, _), attempts in routed.items():
+    for (connection_id, _), attempts in taken.items():
         totals[connection_id] = totals.get(connection_id, 0) + attempts
     return totals

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from domain.attempt import instant, microseconds
 from domain.congestion import Hold
 from domain.pacing import SECOND
-from infra.db import control, lease
+from infra.db import lease, turns
 from infra.db.engine import autocommit
 from infra.db.lease import Lease
 from workers.runtime import Runtime
@@ -35,6 +35,7 @@ REFRESH_SECONDS = 0.1
 REFILL_SECONDS = 0.05
 SECOND_LOOK_SECONDS = 0.25
 CORRECT_SECONDS = 1.0
+KEEP_SECONDS = 30.0
 PROMOTE_SECONDS = 0.25
 RECONCILE_SECONDS = 0.5
 CLOCK_SECONDS = 1.0
@@ -105,6 +106,7 @@ class Term:
             (tick, self._grant),
             (SECOND_LOOK_SECONDS, self._look_again),
             (CORRECT_SECONDS, self._correct),
+            (KEEP_SECONDS, self._keep_turns),
             (PROMOTE_SECONDS, self._promote),
             (RECONCILE_SECONDS, self._reconciler.reconcile),
             (CLOCK_SECONDS, self._watch_clock),
@@ -218,11 +220,19 @@ class Term:
             return
         now = self._clock.now()
         async with self._database.connect() as connection:
-            found = await control.voided(connection, self._board.lanes, instant(now - CORRECTED_WITHIN))
+            found = await turns.voided(connection, self._board.lanes, instant(now - CORRECTED_WITHIN))
         for void in found:
             if void.attempt_id not in self._corrected:
                 self._board.give_back(void)
         self._corrected = {void.attempt_id for void in found}
+
+    async def _keep_turns(self) -> None:
+        """For whoever takes the lease next."""
+        if not self._board.lanes:
+            return
+        revisions = [(lane.campaign_id, lane.epoch) for lane in self._board.lanes.values()]
+        async with self._database.connect() as connection:
+            await turns.keep(connection, revisions, instant(self._clock.now()))
 
     def _hold(self, why: Hold, until: int = 0) -> None:
         """Grant nothing for a moment, and tell so at the next renewal of the lease."""

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from operator import attrgetter
 from time import monotonic
 from typing import TypeVar
@@ -43,6 +43,8 @@ START_OVER_SECONDS = 5.0
 BEGINNING_SECONDS = 15.0
 BEHIND = timedelta(minutes=1)
 SECOND_LOOK = 1_000_000
+# For longer than an attempt is found that turned out void (`workers.scheduler.loop`).
+REMEMBERED = 60_000_000
 NEXT_MOMENTS = timedelta(seconds=1)
 
 T = TypeVar("T", bound=Due)
@@ -260,14 +262,23 @@ async def second_look(connection: AsyncConnection, lanes: Sequence[Lane], now: i
     ready = {due.contact_id: due for due in await candidates.ready(connection, [e.contact_id for _, e in unused])}
     for lane, entry in over:
         lane.granted.pop(entry.contact_id, None)
+    for lane in lanes:
+        _forget(lane, now - REMEMBERED)
     untaken = 0
     for lane, entry in unused:
         refund(lane, entry)
+        lane.refunded[entry.contact_id, entry.slot] = now
         due = ready.get(entry.contact_id)
         if due is not None and (due.run, due.attempts) == (entry.run, entry.number - 1) and due.due_at <= instant(now):
             untaken += 1
             _again(lane, entry, due)
     return SecondLook(len(over), untaken, frozenset((entry.connection_id, entry.slot) for _, entry in unused))
+
+
+def _forget(lane: Lane, before: int) -> None:
+    """They stand in the order of their instants."""
+    for key in list(takewhile(lambda one: lane.refunded[one] < before, lane.refunded)):
+        del lane.refunded[key]
 
 
 def _again(lane: Lane, entry: Entry, due: Returned) -> None:

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.attempt import Entry, instant, microseconds
 from domain.campaign import Action
 from domain.granting import Candidate
-from infra.db import campaigns, control
+from infra.db import campaigns, turns
+from infra.db.turns import Split
 from infra.settings import Settings
 from tests import builders
 from tests.builders import Scene, scene
@@ -142,7 +143,7 @@ def test_the_turn_of_an_attempt_that_turns_out_void_late_is_given_back(
         ended = instant(first[1].slot + 20 * SECOND)
         second = max(one.attempt_id for one in opened if one.entry == first[1])
         await amend(db, "attempts", second, outcome="void", reason="claim_unanswered", ended_at=ended)
-        for void in await control.voided(db, [made.campaign_id], instant(start)):
+        for void in await turns.voided(db, [made.campaign_id], instant(start)):
             board.give_back(void)
         later = start + 30 * SECOND
         await _refresh(db, board, later)
@@ -165,11 +166,103 @@ def test_the_turn_of_an_attempt_that_was_void_at_the_second_look_is_not_given_ba
         await amend(
             db, "attempts", opened.attempt_id, outcome="void", reason="late", ended_at=instant(first.slot + TAU)
         )
-        for void in await control.voided(db, [made.campaign_id], instant(start - SECOND)):
+        for void in await turns.voided(db, [made.campaign_id], instant(start - SECOND)):
             board.give_back(void)
         return before == repr(board.lanes[made.campaign_id].callers[made.connection_id].__dict__)
 
     assert run(scenario)
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["before the second look", "and the second look is late"])
+def test_a_turn_that_the_second_look_gave_back_is_not_given_back_again(
+    run: Run, settings: Settings, *, is_late: bool
+) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[str, str]:
+        made, start = await scene(db, contacts=9), now()
+        board = await _board(db, settings, start)
+        taken = board.lanes[made.campaign_id].callers[made.connection_id]
+        before = repr(vars(taken))
+        (first, *_) = _grants(board, start, seconds=0.05)
+        (opened,), _ = await claims(db, [first])
+        ended = instant(first.slot + (5 * SECOND if is_late else 0))
+        await amend(db, "attempts", opened.attempt_id, outcome="void", reason="claim_unanswered", ended_at=ended)
+        await amend(db, "contacts", first.contact_id, state="ready", attempts=0, due_at=ended)
+        await second_look(db, list(board.lanes.values()), first.slot + 6 * SECOND, TAU)
+        for void in await turns.voided(db, [made.campaign_id], instant(start - SECOND)):
+            board.give_back(void)
+        return before, repr(vars(taken))
+
+    before, after = run(scenario)
+
+    assert before == after
+
+
+def test_the_turn_of_an_attempt_that_became_void_just_after_its_second_look_is_given_back(
+    run: Run, settings: Settings
+) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[str, str]:
+        made, start = await scene(db, contacts=9), now()
+        board = await _board(db, settings, start)
+        taken = board.lanes[made.campaign_id].callers[made.connection_id]
+        before = repr(vars(taken))
+        (first, *_) = _grants(board, start, seconds=0.05)
+        (opened,), _ = await claims(db, [first])
+        looked_at = first.slot + TAU + SECOND + 1
+        await second_look(db, list(board.lanes.values()), looked_at, TAU)
+        ended = instant(looked_at + 1000)
+        await amend(db, "attempts", opened.attempt_id, outcome="void", reason="late", ended_at=ended)
+        for void in await turns.voided(db, [made.campaign_id], instant(start)):
+            board.give_back(void)
+        return before, repr(vars(taken))
+
+    before, after = run(scenario)
+
+    assert before == after
+
+
+def test_the_turn_of_an_attempt_that_was_void_before_turns_were_counted_is_not_given_back(
+    run: Run, settings: Settings
+) -> None:
+    async def scenario(db: AsyncConnection) -> tuple[str, str]:
+        made, start = await scene(db, contacts=9), now()
+        (opened,), _ = await claims(db, [entry(made, made.contact_ids[0], slot=start)])
+        ended = instant(start + SECOND)
+        await amend(db, "attempts", opened.attempt_id, outcome="void", reason="late", ended_at=ended)
+        board = await _board(db, settings, start + SECOND)
+        taken = board.lanes[made.campaign_id].callers[made.connection_id]
+        before = repr(vars(taken))
+        for void in await turns.voided(db, [made.campaign_id], instant(start)):
+            board.give_back(void)
+        return before, repr(vars(taken))
+
+    before, after = run(scenario)
+
+    assert before == after
+
+
+def test_after_a_fail_over_the_whole_epoch_counts_however_long_it_has_lasted(run: Run, settings: Settings) -> None:
+    """One connection is a turn ahead since the beginning, far back."""
+
+    async def scenario(db: AsyncConnection) -> tuple[int, int]:
+        made, other = await _two_connections(db, weights=(1, 1))
+        start = now()
+        for index, contact_id in enumerate(made.contact_ids[:11]):
+            over = other if index % 2 else made.connection_id
+            await claims(db, [entry(made, contact_id, slot=start + index, connection_id=over)])
+        await db.execute(
+            text(
+                "UPDATE attempts SET accepted_at = now(), outcome = 'completed', ended_at = now(),"
+                " slot_at = slot_at - interval '30 seconds'"
+            )
+        )
+        await turns.keep(db, [(made.campaign_id, 1)], instant(start) + turns.SETTLED)
+        board = await _board(db, settings, start + SECOND)
+        (first, *_) = _grants(board, start + SECOND, seconds=0.5)
+        return first.connection_id, other
+
+    first, other = run(scenario)
+
+    assert first == other
 
 
 def test_a_turn_is_given_back_once_when_the_second_look_comes_late(run: Run, settings: Settings) -> None:
@@ -178,17 +271,17 @@ def test_a_turn_is_given_back_once_when_the_second_look_comes_late(run: Run, set
     async def scenario(db: AsyncConnection) -> tuple[str, str]:
         made, start = await scene(db, contacts=9), now()
         board = await _board(db, settings, start)
-        turns = board.lanes[made.campaign_id].callers[made.connection_id]
-        before = repr(vars(turns))
+        taken = board.lanes[made.campaign_id].callers[made.connection_id]
+        before = repr(vars(taken))
         (first, *_) = _grants(board, start, seconds=0.05)
         (opened,), _ = await claims(db, [first])
         ended = instant(first.slot + 5 * SECOND)
         await amend(db, "attempts", opened.attempt_id, outcome="void", reason="claim_unanswered", ended_at=ended)
         await amend(db, "contacts", first.contact_id, state="ready", attempts=0, due_at=ended)
-        for void in await control.voided(db, [made.campaign_id], instant(start)):
+        for void in await turns.voided(db, [made.campaign_id], instant(start)):
             board.give_back(void)
         await second_look(db, list(board.lanes.values()), first.slot + 6 * SECOND, TAU)
-        return before, repr(vars(turns))
+        return before, repr(vars(taken))
 
     before, after = run(scenario)
 
@@ -229,13 +322,13 @@ def test_a_lane_that_is_replaced_while_it_is_granted_from_keeps_its_rate(
         made = await scene(db, contacts=3, attempts_per_second=1)
         start = now()
         board, granted = await _board(db, settings, start), []
-        routed = control.routed
+        split = turns.split
 
-        async def granting(*args: Any, **options: Any) -> dict[int, dict[tuple[int, str], int]]:
+        async def granting(*args: Any) -> dict[int, Split]:
             granted.extend(_grants(board, start, seconds=0.05))
-            return await routed(*args, **options)
+            return await split(*args)
 
-        monkeypatch.setattr(control, "routed", granting)
+        monkeypatch.setattr(turns, "split", granting)
         await _renumber(db, made, ["+14155550109"])
         await _refresh(db, board, start)
         return granted + _grants(board, start + TICK, seconds=2)
