@@ -13,6 +13,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 import orjson
@@ -100,24 +101,34 @@ def read_csv(buffer: bytes, delimiter: str, first_line: int, *, ends_file: bool,
         delimiter: the file's.
         first_line: the number of the buffer's first line.
         ends_file: nothing follows the buffer.
-        is_full: the buffer is as long as a record may be. When it is neither and no record is complete in it,
-            `bytes_read` is 0: read again, with a longer one.
+        is_full: the buffer is as long as a record may be; one that begins in its first half and does not end in it is
+            given up. When it is neither and no record is complete in it, `bytes_read` is 0: read again, with a longer
+            one.
+
+    A record that fails is no reason to read on from each of its lines: in front of all but its first one it stood
+    inside quotes, so whatever begins between and goes on to another line stands there as it did, and fails where it
+    failed. In that stretch each line is read by itself, so that every line is read a few times at most.
     """
     lines = _lines(buffer, ends_file=ends_file)
     texts = [line.decode(errors="surrogateescape") for line in lines]
+    begins = [0, *accumulate(map(len, lines))]
     records: list[Record] = []
-    start = 0
+    start, failed = 0, _Failed(0, csv.Error())
     while start < len(texts):
-        start, error = _read_well_formed(texts, start, delimiter, first_line, records)
-        if error is None:
-            break
-        if not ends_file and _is_cut_off(error) and (start > 0 or not is_full):
+        is_between = start < failed.line
+        ahead = range(start, start + 1 if is_between else len(texts))
+        start, found = _read_well_formed(texts, ahead, delimiter, first_line, records)
+        if found is None:
+            continue
+        failed = failed if is_between else found
+        error = failed.error if is_between and _is_cut_off(found.error) else found.error
+        if _is_cut_off(error) and not ends_file and not (is_full and 2 * begins[start] < len(buffer)):
             break
         records.append(Record(first_line + start, [texts[start].rstrip("\r\n")], _fault(error, texts[start])))
         start += 1
     if not _is_clean(buffer, ends_file=ends_file):
         records = [_cleaned(record) for record in records]
-    return Page(records, sum(map(len, lines[:start])), start)
+    return Page(records, begins[start], start)
 
 
 def read_json_lines(buffer: bytes, columns: Sequence[str], first_line: int, *, ends_file: bool) -> Page:
@@ -142,19 +153,26 @@ def _lines(buffer: bytes, *, ends_file: bool) -> list[bytes]:
     return lines
 
 
+class _Failed(NamedTuple):
+    """Why a record failed, and at which line of the buffer."""
+
+    line: int
+    error: csv.Error
+
+
 def _read_well_formed(
-    texts: list[str], start: int, delimiter: str, first_line: int, records: list[Record]
-) -> tuple[int, csv.Error | None]:
-    """Append records from line `start` on until one is malformed; where that one begins, and what was wrong."""
-    begin = start
-    reader = csv.reader(texts[start:] if start else texts, delimiter=delimiter, strict=True)
+    texts: list[str], ahead: range, delimiter: str, first_line: int, records: list[Record]
+) -> tuple[int, _Failed | None]:
+    """Append the records of the lines `ahead` until one is malformed; where that one begins, and how it failed."""
+    begin = ahead.start
+    reader = csv.reader(map(texts.__getitem__, ahead), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             if cells:
                 records.append(Record(first_line + begin, cells))
-            begin = start + reader.line_num
+            begin = ahead.start + reader.line_num
     except csv.Error as error:
-        return begin, error
+        return begin, _Failed(ahead.start + reader.line_num - 1, error)
     return begin, None
 
 

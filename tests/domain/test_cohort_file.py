@@ -1,5 +1,8 @@
 import csv
 import io
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 from unicodedata import normalize
 
 import pytest
@@ -22,6 +25,7 @@ from domain.cohort_file import (
 )
 from domain.phone import to_e164
 
+LINES = 500
 BIG5 = "phone,name\r\n+14155550133,陳\r\n".encode("big5")
 
 
@@ -120,7 +124,7 @@ def test_a_buffer_without_a_complete_record_asks_for_a_longer_one() -> None:
     assert read_csv(b'a,"b\n', ",", 2, ends_file=False, is_full=False).bytes_read == 0
 
 
-def test_in_a_full_buffer_only_the_first_record_is_given_up() -> None:
+def test_in_a_full_buffer_a_record_that_begins_in_its_second_half_is_not_given_up() -> None:
     page = read_csv(b'a,"b\n' + b'c,d\ne,"f\n', ",", 2, ends_file=False, is_full=True)
 
     assert [(record.line, record.fault) for record in page.records] == [(2, MALFORMED_QUOTES), (3, None)]
@@ -132,6 +136,54 @@ def test_in_a_full_buffer_only_the_first_record_is_given_up() -> None:
 )
 def test_pages_of_any_size_give_the_same_records(text: bytes, size: int) -> None:
     assert by_pages(text, size) == whole(text).records
+
+
+@given(
+    st.lists(st.sampled_from(['x","a', '"a', 'a"', 'a,"b"', '"", "', '""a', '"a""', "a", "", "long" * 20]), max_size=30)
+)
+def test_each_malformed_record_is_judged_as_if_it_were_read_anew(lines: list[str]) -> None:
+    texts = [f"{line}\n" for line in lines]
+    limit = csv.field_size_limit(70)
+    try:
+        judged = [(record.line, record.cells, record.fault) for record in whole("".join(texts).encode()).records]
+        assert judged == one_by_one(texts)
+    finally:
+        csv.field_size_limit(limit)
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['"a\n'] * LINES,  # a quote that the next line closes and goes on behind
+        ['"a" b\n'] * LINES,
+        ['x","a\n'] * LINES,  # in and outside quotes alike: the quotes of none ever end
+        ['x","a\n'] * (LINES - 1) + ['"b" c\n'],
+        ['x","a\n'] * (LINES // 2) + ["b\n"] * (LINES // 2),
+    ],
+)
+def test_lines_are_read_a_few_times_however_many_are_malformed(
+    lines: list[str], monkeypatch: pytest.MonkeyPatch, *, is_full: bool
+) -> None:
+    handed: Counter[str] = Counter()
+
+    def counting(texts: Iterable[str], **how: Any) -> Any:
+        handed["copied"] += len(texts) if isinstance(texts, list) else 0
+        return reader(map(counted, texts), **how)
+
+    def counted(line: str) -> str:
+        handed["lines"] += 1
+        return line
+
+    reader = csv.reader
+    monkeypatch.setattr(csv, "reader", counting)
+
+    buffer = "".join(lines).encode()
+
+    page = read_csv(buffer, ",", 2, ends_file=not is_full, is_full=is_full)
+
+    assert 2 * page.bytes_read >= len(buffer)
+    assert handed.total() <= 4 * LINES
 
 
 @given(st.lists(st.lists(st.text(alphabet='ab,"\r\né', max_size=5), min_size=2, max_size=3), max_size=20))
@@ -196,6 +248,24 @@ def opened(head: bytes) -> Opening:
 
 def whole(text: bytes) -> Page:
     return read_csv(text, ",", 2, ends_file=True, is_full=False)
+
+
+def one_by_one(texts: list[str]) -> list[tuple[int, list[str], str | None]]:
+    """Line, cells and fault of each record, each read by a parser of its own."""
+    found: list[tuple[int, list[str], str | None]] = []
+    start = 0
+    while start < len(texts):
+        reader = csv.reader(texts[start:], strict=True)
+        try:
+            cells = next(reader)
+        except csv.Error as error:
+            overlong = "limit" in str(error) and len(texts[start]) > csv.field_size_limit()
+            found.append((start + 2, [texts[start][:-1]], ROW_TOO_LONG if overlong else MALFORMED_QUOTES))
+            start += 1
+        else:
+            found += [(start + 2, cells, None)] if cells else []
+            start += reader.line_num
+    return found
 
 
 def by_pages(text: bytes, size: int) -> list[Record]:
