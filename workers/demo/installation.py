@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from domain.errors import OutdialError
 from infra.embedded.process import bound_to_parent
@@ -16,6 +17,8 @@ from infra.settings import PREFIX, Settings
 from workers.up.ports import free_ports
 
 STOP_SECONDS = 20.0
+# No variable of an environment can have such a name.
+NOBODYS_PREFIX = "="
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,5 @@ def running(home: Path, settings: Mapping[str, str], moods: str, dialers: int = 
 
 def own_settings(home: Path, settings: Mapping[str, str]) -> Settings:
     """The settings of such an installation as the calling process needs them, whatever its environment says."""
-    return Settings(
-        home=home,
-        database_url=None,
-        redis_url=None,
-        jwt_secret=None,
-        encryption_key=None,
-        retry_minute_seconds=float(settings.get("RETRY_MINUTE_SECONDS", "60")),
-    )
+    values: dict[str, Any] = {name.lower(): value for name, value in settings.items()}
+    return Settings(_env_prefix=NOBODYS_PREFIX, home=home, **values)
