@@ -26,7 +26,7 @@ from workers.installation import migrate_database, with_secrets
 from workers.runtime import required
 from workers.token import Grant, issue
 from workers.up.ports import free_port, free_ports
-from workers.up.processes import STOP_ORDER, Shape, commands, local_url, metrics_ports
+from workers.up.processes import LOOPBACK, STOP_ORDER, Shape, commands, local_url, metrics_ports
 from workers.up.supervisor import Command, Supervisor, Watched
 
 DIALERS, WORKERS = 3, 2
@@ -108,8 +108,8 @@ def opened(
         metrics = _start_processes(supervisor, _through(own, proxies), shape, FAST | dict(extra))
         token = issue(direct, Wanted("Acme", default_region="US"), Grant("chaos", hours=48), create=True)
         secret = secrets.installed(home).simulator_secret.get_secret_value()
-        url = f"{local_url(proxies['provider'].port)}/attempts"
-        site = Site(home, direct, supervisor, wire, proxies, Api(local_url(web), token), url, secret, metrics)
+        url = f"{local_url(LOOPBACK, proxies['provider'].port)}/attempts"
+        site = Site(home, direct, supervisor, wire, proxies, Api(local_url(LOOPBACK, web), token), url, secret, metrics)
         _wait_for_the_api(site)
         yield site
     finally:
@@ -134,7 +134,7 @@ def _through(settings: Settings, proxies: Mapping[str, Proxy]) -> Settings:
         f"postgresql://{ROLE}@127.0.0.1:{proxies['postgres'].port}/{DATABASE}",
         f"redis://127.0.0.1:{proxies['redis'].port}/0",
     )
-    return through.model_copy(update={"public_url": local_url(proxies["web"].port)})
+    return through.model_copy(update={"public_url": local_url(LOOPBACK, proxies["web"].port)})
 
 
 def _start_processes(supervisor: Supervisor, settings: Settings, shape: Shape, values: Mapping[str, str]) -> list[str]:
@@ -147,7 +147,7 @@ def _start_processes(supervisor: Supervisor, settings: Settings, shape: Shape, v
         if role == "scheduler":
             ports["scheduler-2"] = free_port("127.0.0.1", max(ports.values()) + 1, set(ports.values()))
             supervisor.start(role, _standing_by(command, ports["scheduler-2"]))
-    return [f"{local_url(port)}/metrics" for port in ports.values()]
+    return [f"{local_url(LOOPBACK, port)}/metrics" for port in ports.values()]
 
 
 def _wait_for_the_api(site: Site) -> None:

@@ -12,6 +12,7 @@ from workers.runtime import required
 from workers.up.ports import free_port
 from workers.up.supervisor import Command, StopTogether
 
+LOOPBACK = "127.0.0.1"
 LISTED_ROLES = frozenset({"dialer"})
 # Nothing new is granted, then what was claimed is dialled, then what came back is recorded.
 STOP_ORDER = (
@@ -51,11 +52,11 @@ def metrics_ports(settings: Settings, shape: Shape) -> dict[str, int]:
     return ports
 
 
-def metrics_urls(shape: Shape, ports: Mapping[str, int]) -> dict[str, str | list[str]]:
+def metrics_urls(host: str, shape: Shape, ports: Mapping[str, int]) -> dict[str, str | list[str]]:
     """Where metrics are served, by role: a list for the roles in `LISTED_ROLES` or with several processes."""
     urls: dict[str, list[str]] = {}
     for role, name in _names(shape):
-        urls.setdefault(role, []).append(f"{local_url(ports[name])}/metrics")
+        urls.setdefault(role, []).append(f"{local_url(host, ports[name])}/metrics")
     return {role: found if role in LISTED_ROLES or len(found) > 1 else found[0] for role, found in urls.items()}
 
 
@@ -67,7 +68,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "database_url": required(settings.database_url, "OUTDIAL_DATABASE_URL"),
         "redis_url": required(settings.redis_url, "OUTDIAL_REDIS_URL"),
         "encryption_key": required(settings.encryption_key, "OUTDIAL_ENCRYPTION_KEY"),
-        "public_url": settings.public_url or local_url(settings.port),
+        "public_url": settings.public_url or local_url(settings.host, settings.port),
         "allow_private_urls": str(settings.allow_private_urls),
     }
     if settings.jwt_secret is not None:
@@ -75,8 +76,14 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return {PREFIX + name.upper(): value for name, value in values.items()}
 
 
-def local_url(port: int) -> str:
-    return f"http://127.0.0.1:{port}"
+def reachable(host: str) -> str:
+    """The address at which this machine reaches what listens on a host."""
+    return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+
+
+def local_url(host: str, port: int) -> str:
+    address = reachable(host)
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
 def _simulator(settings: Settings, shape: Shape, environment: dict[str, str]) -> Command:

@@ -8,7 +8,6 @@ import http.client
 import socket
 import sys
 import time
-from pathlib import Path
 
 import orjson
 from pydantic import SecretStr
@@ -24,7 +23,17 @@ from workers.installation import migrate_database, refuse_unreachable, with_secr
 from workers.runtime import required
 from workers.up.failures import failure_of
 from workers.up.ports import trouble_with
-from workers.up.processes import LISTED_ROLES, STOP_ORDER, Shape, commands, local_url, metrics_ports, metrics_urls
+from workers.up.processes import (
+    LISTED_ROLES,
+    LOOPBACK,
+    STOP_ORDER,
+    Shape,
+    commands,
+    local_url,
+    metrics_ports,
+    metrics_urls,
+    reachable,
+)
 from workers.up.supervisor import LOOK_SECONDS, Orders, Supervisor, taking_orders
 
 STORE_SECONDS = 120.0
@@ -42,7 +51,7 @@ def run_all(settings: Settings, shape: Shape) -> None:
         _refuse_unusable(settings.host, settings.port)
         if shape.simulator:
             _refuse_equal(settings.port, shape.simulator)
-            _refuse_unusable("127.0.0.1", shape.simulator)
+            _refuse_unusable(LOOPBACK, shape.simulator)
         refuse_unreachable(settings)
         supervisor = Supervisor(home / "pids.json", LISTED_ROLES)
         try:
@@ -58,7 +67,7 @@ def _run(settings: Settings, shape: Shape, supervisor: Supervisor, orders: Order
         ports = metrics_ports(settings, shape)
         for role, command in commands(settings, shape, ports):
             supervisor.start(role, command)
-        _announce(settings, shape, metrics_urls(shape, ports), supervisor, orders)
+        _announce(settings, shape, metrics_urls(settings.host, shape, ports), supervisor, orders)
     while not orders.to_stop:
         supervisor.look()
         time.sleep(LOOK_SECONDS)
@@ -94,7 +103,7 @@ def _announce(settings: Settings, shape: Shape, metrics: Urls, supervisor: Super
         return not supervisor.unsteady_roles() and _answers(settings) and _listens(shape.simulator)
 
     if orders.wait_until(is_ready, READY_SECONDS):
-        sys.stdout.write(_ready_line(settings.home, settings.port, shape.simulator, metrics) + "\n")
+        sys.stdout.write(ready_line(settings, shape.simulator, metrics) + "\n")
         sys.stdout.flush()
     elif not orders.to_stop:
         missing = ", ".join(supervisor.unsteady_roles()) or "web"
@@ -107,13 +116,13 @@ def _refuse_failing(supervisor: Supervisor) -> None:
         raise failure
 
 
-def _ready_line(home: Path, port: int, simulator: int | None, metrics: Urls) -> str:
+def ready_line(settings: Settings, simulator: int | None, metrics: Urls) -> str:
     """`simulator` is the URL that a connection to the simulated provider posts attempts to, `metrics` are by role."""
     line = {
         "event": "ready",
-        "url": local_url(port),
-        "home": str(home),
-        "simulator": f"{local_url(simulator)}/attempts" if simulator else None,
+        "url": local_url(settings.host, settings.port),
+        "home": str(settings.home),
+        "simulator": f"{local_url(LOOPBACK, simulator)}/attempts" if simulator else None,
         "metrics": metrics,
     }
     return orjson.dumps(line).decode()
@@ -135,8 +144,7 @@ def _refuse_equal(port: int, simulator: int) -> None:
 
 
 def _answers(settings: Settings) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    connection = http.client.HTTPConnection(host, settings.port, timeout=1.0)
+    connection = http.client.HTTPConnection(reachable(settings.host), settings.port, timeout=1.0)
     try:
         connection.request("GET", HEALTH)
         return connection.getresponse().status == http.client.OK
@@ -149,7 +157,7 @@ def _answers(settings: Settings) -> bool:
 def _listens(port: int | None) -> bool:
     try:
         if port is not None:
-            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+            socket.create_connection((LOOPBACK, port), timeout=1.0).close()
     except OSError:
         return False
     return True

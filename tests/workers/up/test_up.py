@@ -21,9 +21,11 @@ from infra.settings import load_settings
 from tests.builders import ENCRYPTION_KEY, JWT_SECRET
 from workers.up.ports import free_ports
 from workers.up.processes import Shape, commands, environment_of, metrics_ports, metrics_urls
+from workers.up.run import ready_line
 
 PATIENCE_SECONDS = 30.0
-ROLES = {"scheduler", "dialer", "worker", "web", "redis", "postgres", "simulator", "up"}
+SERVING = {"scheduler", "dialer", "worker", "web"}
+ROLES = SERVING | {"redis", "postgres", "simulator", "up"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,31 @@ def test_a_second_up_on_the_same_home_is_refused(running: Up) -> None:
     assert "runs already on" in error
 
 
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),  # noqa: S104 - nothing is bound
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "[2001:db8::1]"),
+        ("dialers.example", "dialers.example"),
+    ],
+)
+def test_every_address_that_is_told_is_one_where_somebody_listens(host: str, address: str, tmp_path: Path) -> None:
+    stores = {"database_url": "postgresql:///", "redis_url": "redis:///", "encryption_key": ENCRYPTION_KEY}
+    settings = load_settings(home=tmp_path, host=host, port=8123, **stores)
+
+    ready = json.loads(ready_line(settings, None, metrics_urls(host, Shape(), dict.fromkeys(SERVING, 8124))))
+
+    assert environment_of(settings)["OUTDIAL_PUBLIC_URL"] == ready["url"] == f"http://{address}:8123"
+    assert ready["metrics"] == {
+        name: [f"http://{address}:8124/metrics"] if name == "dialer" else f"http://{address}:8124/metrics"
+        for name in SERVING
+    }
+
+
 def test_processes_find_the_stores_and_the_secrets_in_their_environment(tmp_path: Path) -> None:
     settings = load_settings(
         home=tmp_path,
@@ -225,7 +252,7 @@ def test_each_process_serves_its_metrics_on_a_port_of_its_own_from_the_webs_on(t
     web, simulator, *_ = free_ports(8)
     settings, shape = load_settings(home=tmp_path, port=web), Shape(dialers=2, simulator=simulator)
 
-    urls = metrics_urls(shape, metrics_ports(settings, shape))
+    urls = metrics_urls(settings.host, shape, metrics_ports(settings, shape))
 
     assert urls == {
         "web": f"http://127.0.0.1:{web}/metrics",
