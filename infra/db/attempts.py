@@ -1,6 +1,6 @@
 """Claiming: the one statement after which a dial may happen, and the ways to find a claim again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -225,18 +225,26 @@ _OVERDUE = text(f"""
     WITH early AS MATERIALIZED (
         SELECT id, {_PATIENT_UNTIL} AS until FROM attempts
         WHERE outcome IS NULL AND look_at <= clock_timestamp() AND {_PATIENT_UNTIL} > clock_timestamp()
-        ORDER BY look_at LIMIT :most_early FOR UPDATE SKIP LOCKED),
+        ORDER BY look_at LIMIT :most_seen FOR UPDATE SKIP LOCKED),
     put_off AS (UPDATE attempts a SET look_at = early.until FROM early WHERE a.id = early.id),
-    late AS MATERIALIZED (
-        SELECT id FROM attempts
+    oldest AS MATERIALIZED (
+        SELECT id, connection_id, look_at FROM attempts
         WHERE outcome IS NULL AND look_at <= clock_timestamp()
           AND coalesce({_PATIENT_UNTIL} <= clock_timestamp(), true)
-        ORDER BY look_at LIMIT :most FOR UPDATE SKIP LOCKED)
+          AND connection_id <> ALL(CAST(:full AS bigint[]))
+        ORDER BY look_at LIMIT :most_seen),
+    chosen AS MATERIALIZED (
+        SELECT id FROM oldest
+        ORDER BY row_number() OVER (PARTITION BY connection_id ORDER BY look_at), look_at LIMIT :most),
+    late AS MATERIALIZED (
+        SELECT id FROM attempts
+        WHERE id = ANY(ARRAY(SELECT id FROM chosen)) AND outcome IS NULL AND look_at <= clock_timestamp()
+        ORDER BY look_at FOR UPDATE SKIP LOCKED)
     UPDATE attempts a SET looks = a.looks + 1, look_at = clock_timestamp() + make_interval(
         secs => ({_LADDER})[least(a.looks + 2, cardinality({_LADDER}))])
     FROM late WHERE a.id = late.id RETURNING a.id, a.connection_id, a.claimed_at
 """)
-MOST_PUT_OFF = 5000
+MOST_SEEN = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +256,15 @@ class Overdue:
     claimed_at: datetime
 
 
-async def overdue(connection: AsyncConnection, *, ladder: Sequence[float], most: int) -> list[Overdue]:
+async def overdue(
+    connection: AsyncConnection, *, ladder: Sequence[float], most: int, full: Collection[int] = ()
+) -> list[Overdue]:
     """Take up to `most` overdue attempts for a look-up and move each to its next rung (waits in seconds).
 
-    One that its provider has accepted is overdue when the wait of its rung has passed since.
+    Connections take turns, each with its oldest, and those that are `full` take none: one whose provider hangs, with
+    whatever waits for it, keeps nobody else's waiting. One that its provider has accepted is overdue when the wait of
+    its rung has passed since.
     """
-    values = {"ladder": list(ladder), "most": most, "most_early": MOST_PUT_OFF}
+    values = {"ladder": list(ladder), "most": most, "most_seen": MOST_SEEN, "full": sorted(full)}
     rows = await connection.execute(_OVERDUE, values)
     return [Overdue(row.id, row.connection_id, row.claimed_at) for row in rows]

@@ -17,7 +17,7 @@ from infra.db.attempts import Claimed, Refused, attempts_of_claim, overdue
 from infra.db.engine import autocommit, create_engine
 from infra.db.opt_outs import opt_out
 from tests import builders
-from tests.builders import CALLERS, Scene, phone, scene
+from tests.builders import CALLERS, Scene, connection, phone, scene
 from tests.conftest import Run
 from tests.rows import amend, attempt, claimed, claims, contact, entry, miscounts, now, number_of
 
@@ -268,6 +268,22 @@ def test_only_what_is_open_and_overdue_is_looked_at_the_oldest_first(run: Run) -
     found = run(lambda db: overdue(db, ladder=(15, 60), most=1)), run(lambda db: overdue(db, ladder=(15, 60), most=5))
 
     assert [[one.attempt_id for one in some] for some in found] == [[ids[1]], [ids[0]]]
+
+
+def test_connections_take_turns_in_what_is_looked_at_and_full_ones_take_none(run: Run) -> None:
+    made = run(lambda db: scene(db, contacts=4))
+    ids = run(lambda db: claimed(db, made))
+    other = run(lambda db: connection(db, made.organization_id))
+    for index, one in enumerate(ids):
+        at = datetime.now(UTC) - (4 - index) * SOON
+        run(lambda db, one=one, at=at: amend(db, "attempts", one, look_at=at))  # type: ignore[misc]
+    run(lambda db: amend(db, "attempts", ids[3], connection_id=other))
+
+    turns = run(lambda db: overdue(db, ladder=(15, 60), most=2))
+    rest = run(lambda db: overdue(db, ladder=(15, 60), most=9, full=[made.connection_id]))
+
+    assert sorted(one.attempt_id for one in turns) == [ids[0], ids[3]]
+    assert rest == []
 
 
 def test_what_a_provider_has_accepted_is_put_off_until_the_wait_of_its_rung_has_passed(run: Run) -> None:

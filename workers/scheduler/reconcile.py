@@ -6,7 +6,9 @@ connection was pointed to afterwards: what came of an attempt there only its cal
 """
 
 import asyncio
+from collections import defaultdict
 from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,6 +27,7 @@ from workers.runtime import Runtime, required
 logger = structlog.get_logger()
 
 MOST_AT_ONCE = 100
+MOST_OF_ONE = 100
 
 
 class Reconciler:
@@ -34,6 +37,7 @@ class Reconciler:
         self._rules = rules(settings)
         self._routes = Routes(required(settings.encryption_key, "OUTDIAL_ENCRYPTION_KEY"))
         self._recorder = Recorder(runtime)
+        self._asking: dict[int, list[asyncio.Task[None]]] = defaultdict(list)
         self._transport = Transport(
             connect_seconds=settings.connect_timeout_seconds,
             request_seconds=settings.request_timeout_seconds,
@@ -41,19 +45,42 @@ class Reconciler:
         )
 
     async def reconcile(self) -> None:
-        """One round: look up what is overdue, all at once, and record what was learned."""
+        """One round: begin to look up what is overdue, and wait for no provider, so that none keeps others waiting.
+
+        A connection that `MOST_OF_ONE` are asked of already is left out.
+        """
         async with self._runtime.database.begin() as connection:
             found = await self._take(connection)
         if found:
             logger.info("attempts.looked_up", attempts=len(found))
-            await asyncio.gather(*(self._look_up(one) for one in found))
+        for one in found:
+            self._begin(one)
+
+    @property
+    def asking(self) -> list[asyncio.Task[None]]:
+        """The look-ups under way; each ends when what was learned is recorded."""
+        return [task for tasks in self._asking.values() for task in tasks]
 
     def close(self) -> None:
+        for task in self.asking:
+            task.cancel()
         self._transport.close()
+
+    def _begin(self, overdue: Overdue) -> None:
+        task = asyncio.create_task(self._look_up(overdue))
+        self._asking[overdue.connection_id].append(task)
+        task.add_done_callback(partial(self._end, overdue.connection_id))
+
+    def _end(self, connection_id: int, task: asyncio.Task[None]) -> None:
+        """An attempt whose look-up has failed is overdue again at its next rung."""
+        self._asking[connection_id].remove(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("look_up.failed", error=type(error).__name__)
 
     async def _take(self, connection: AsyncConnection) -> list[Overdue]:
         ladder = self._runtime.settings.look_up_seconds
-        found = await attempts.overdue(connection, ladder=ladder, most=MOST_AT_ONCE)
+        full = [connection_id for connection_id, tasks in self._asking.items() if len(tasks) >= MOST_OF_ONE]
+        found = await attempts.overdue(connection, ladder=ladder, most=MOST_AT_ONCE, full=full)
         await self._routes.refresh(connection, {one.connection_id for one in found})
         return found
 

@@ -1,5 +1,6 @@
 """Attempts nobody reported on: the provider is asked, and only evidence or the horizon closes them."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,12 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.db import connections
 from infra.settings import Settings
-from tests.builders import ENCRYPTION_KEY, Scene, scene
+from tests.builders import ENCRYPTION_KEY, Scene, connection, scene
 from tests.conftest import Run
 from tests.infra.providers import Peer, peer
 from tests.rows import attempt, claimed, contact, point
 from tests.workers.runtimes import with_runtime
 from workers.runtime import Runtime
+from workers.scheduler import reconcile
 from workers.scheduler.reconcile import Reconciler
 
 UNKNOWN = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
@@ -137,6 +139,52 @@ def test_many_are_asked_about_at_once(run: Run, settings: Settings) -> None:
     assert {run(lambda db, one=one: attempt(db, one)).outcome for one in range(1, 21)} == {"busy"}  # type: ignore[misc]
 
 
+def test_a_provider_that_hangs_keeps_nobody_elses_attempts_waiting(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "MOST_OF_ONE", 2)
+    monkeypatch.setattr(reconcile, "MOST_AT_ONCE", 3)
+    made, quick = run(_over_two_connections)
+
+    async def two_rounds(runtime: Runtime) -> None:
+        async with peer() as silent, peer(BUSY, BUSY) as answering:
+            async with runtime.database.begin() as connection:
+                await point(connection, made.connection_id, silent.url)
+                await point(connection, quick, answering.url)
+            reconciler = Reconciler(runtime)
+            for _ in range(2):
+                await reconciler.reconcile()
+                await asyncio.wait(reconciler.asking, return_when=asyncio.FIRST_COMPLETED)
+            reconciler.close()
+
+    with_runtime(settings, two_rounds)
+
+    rows = run(_looked_up)
+    assert [(row.looks, row.outcome) for row in rows] == [
+        (1, None),
+        (1, None),
+        (0, None),
+        (0, None),
+        *[(1, "busy")] * 2,
+    ]
+
+
+async def _over_two_connections(db: AsyncConnection) -> tuple[Scene, int]:
+    """Four overdue attempts over the scene's connection, and two later ones over another."""
+    made = await _unconfirmed(db, contacts=6)
+    other = await connection(db, made.organization_id)
+    await db.execute(
+        text("""UPDATE attempts SET look_at = now() - interval '1 minute' + id * interval '1 second',
+                connection_id = CASE WHEN id > 4 THEN :other ELSE connection_id END"""),
+        {"other": other},
+    )
+    return made, other
+
+
+async def _looked_up(db: AsyncConnection) -> list[Row[Any]]:
+    return list(await db.execute(text("SELECT looks, outcome FROM attempts ORDER BY id")))
+
+
 async def _unconfirmed(db: AsyncConnection, contacts: int = 1) -> Scene:
     made = await scene(db, contacts=contacts)
     await claimed(db, made)
@@ -188,4 +236,5 @@ async def _rounds(runtime: Runtime, rounds: int) -> None:
             async with runtime.database.begin() as connection:
                 await _look_again(connection)
         await reconciler.reconcile()
+        await asyncio.gather(*reconciler.asking)
     reconciler.close()
