@@ -87,6 +87,11 @@ class Endpoint:
         return Endpoint(0, failures, max((at for at in (asked, pause) if at), default=None))
 
 
+def most_at_once(concurrent: int, per_second: float, lease: timedelta) -> int:
+    """How many calls an address may have: what its rate lets out in half a lease, for each is taken before its turn."""
+    return max(1, min(concurrent, int(per_second * lease.total_seconds() / 2)))
+
+
 def shares(waiting: Iterable[tuple[int, Key]], room: Mapping[Key, int], free: int) -> dict[int, int]:
     """How many deliveries of each waiting (campaign, address) to take, in this order, `free` of them in all."""
     left = dict(room)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from domain.attempt import instant
-from domain.delivery import DeliveryStatus, Endpoint, Key, Told, next_try, shares
+from domain.delivery import DeliveryStatus, Endpoint, Key, Told, most_at_once, next_try, shares
 from infra.db import webhook_deliveries, webhooks
 from infra.db.webhook_deliveries import FAILED_AT_ONCE, FORGOTTEN_AT_ONCE, Delivery, Tried, Waiting
 from workers.runtime import Runtime
@@ -88,7 +88,8 @@ class Sender:
         self._turn += 1
         start = self._turn % max(1, len(waiting))
         turns = [(one.campaign_id, one.key) for one in [*waiting[start:], *waiting[:start]]]
-        most = self._runtime.settings.webhook_max_concurrent
+        settings = self._runtime.settings
+        most = most_at_once(settings.webhook_max_concurrent, settings.webhook_max_per_second, LEASE)
         room = {key: self._endpoints.get(key, Endpoint()).room(most, now) - self._under_way[key] for _, key in turns}
         return shares(turns, room, MOST_AT_ONCE - self._under_way.total())
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.delivery import Endpoint, Told, next_try, shares
+from domain.delivery import Endpoint, Told, most_at_once, next_try, shares
 
 NOW = datetime(2026, 5, 20, 17, tzinfo=UTC)
 END = NOW + timedelta(hours=24)
@@ -53,6 +53,22 @@ def test_tries_fill_the_24_hours() -> None:
         last, at = at, next_try(tries, END, at, 0.5)
 
     assert (last, tries) == (END, 20)
+
+
+@pytest.mark.parametrize(
+    ("concurrent", "per_second", "most"),
+    [
+        (32, 200.0, 32),  # the settings' own
+        (500, 1.0, 30),  # the last of 30 waits half a minute for its turn
+        (500, 0.1, 3),
+        (2, 0.1, 2),
+        (500, 0.01, 1),  # one at a time, however seldom
+    ],
+)
+def test_no_more_calls_are_taken_than_the_rate_lets_out_in_half_a_lease(
+    concurrent: int, per_second: float, most: int
+) -> None:
+    assert most_at_once(concurrent, per_second, lease=seconds(60)) == most
 
 
 def test_each_success_in_a_row_makes_room_for_one_more_call() -> None:

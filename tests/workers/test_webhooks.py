@@ -63,6 +63,14 @@ class Desk:
         return instant(self.runtime.clock.now())
 
 
+class Prompt(Calls):
+    """Calls nobody, and is answered at once."""
+
+    async def call(self, delivery: webhook_deliveries.Delivery) -> Told:
+        assert delivery.claimed_until
+        return Told(delivered=True, status_code=200, reason=None)
+
+
 async def listed(db: AsyncConnection) -> list[Row[Any]]:
     return list(await db.execute(text("SELECT * FROM webhook_deliveries ORDER BY id")))
 
@@ -280,6 +288,22 @@ def test_two_senders_share_what_is_due(settings: Settings) -> None:
             return server.received.count(b"POST "), await delivered(desk)
 
     assert sending(settings, test) == (30, 30)
+
+
+def test_no_more_is_taken_than_the_rate_lets_out_while_the_lease_lasts(settings: Settings) -> None:
+    slow = settings.model_copy(update={"webhook_max_concurrent": 500, "webhook_max_per_second": 0.1})
+
+    async def test(desk: Desk) -> list[Row[Any]]:
+        sender = Sender(desk.runtime, Prompt(desk.runtime))
+        await told(desk, "https://example.com/", events=9)
+        await sender.round()
+        found = await desk.found()
+        await sender.finish()
+        return found
+
+    rows = sending(slow, test)
+
+    assert len([row for row in rows if row.claimed_until is not None]) == 3
 
 
 def test_a_delivery_fails_when_24_hours_have_not_sufficed(settings: Settings) -> None:
