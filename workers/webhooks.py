@@ -41,12 +41,13 @@ class Sender:
         self._turn = 0
 
     async def work(self, stop: asyncio.Event) -> None:
-        """One round after the other while anything is under way."""
+        """One round after the other while anything is under way or to be written down."""
         while await self.round() and not stop.is_set():
-            await asyncio.wait(self._tasks, timeout=BUSY_SECONDS)
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=BUSY_SECONDS)
 
     async def round(self) -> bool:
-        """Write down how calls went, take what is due and there is room for; whether anything is under way."""
+        """Write down how calls went, take what is due and there is room for; whether there is more to do."""
         await self.save()
         now = self._now()
         async with self._runtime.database.begin() as connection:
@@ -61,7 +62,7 @@ class Sender:
             task = asyncio.create_task(self._send(delivery))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return bool(self._tasks)
+        return bool(self._tasks or self._tried)
 
     async def save(self) -> None:
         """Commit how the calls went that have ended; what cannot be committed now is kept for the next time."""

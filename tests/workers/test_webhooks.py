@@ -71,6 +71,20 @@ class Prompt(Calls):
         return Told(delivered=True, status_code=200, reason=None)
 
 
+class Held(Prompt):
+    """Calls nobody, and is answered when the test says so."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.is_called = False
+        self.answer = asyncio.Event()
+
+    async def call(self, delivery: webhook_deliveries.Delivery) -> Told:
+        self.is_called = True
+        await self.answer.wait()
+        return await super().call(delivery)
+
+
 async def listed(db: AsyncConnection) -> list[Row[Any]]:
     return list(await db.execute(text("SELECT * FROM webhook_deliveries ORDER BY id")))
 
@@ -288,6 +302,27 @@ def test_two_senders_share_what_is_due(settings: Settings) -> None:
             return server.received.count(b"POST "), await delivered(desk)
 
     assert sending(settings, test) == (30, 30)
+
+
+def test_a_call_that_ends_while_a_round_looks_for_more_is_written_down(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(desk: Desk) -> list[Row[Any]]:
+        calls, waiting = Held(desk.runtime), webhook_deliveries.waiting
+
+        async def answered_meanwhile(connection: AsyncConnection, now: datetime) -> list[webhook_deliveries.Waiting]:
+            if calls.is_called:
+                calls.answer.set()
+            return await waiting(connection, now)
+
+        monkeypatch.setattr(webhook_deliveries, "waiting", answered_meanwhile)
+        await told(desk, "https://example.com/")
+        await Sender(desk.runtime, calls).work(asyncio.Event())
+        return await desk.found()
+
+    (row,) = sending(settings, test)
+
+    assert row.status == "delivered"
 
 
 def test_no_more_is_taken_than_the_rate_lets_out_while_the_lease_lasts(settings: Settings) -> None:
