@@ -218,18 +218,19 @@ def _arrays(entries: Sequence[tuple[Entry, str]], days: Mapping[Entry, LocalDay]
 
 
 # That a provider took an attempt moves its rung and not its look_at, which is indexed: the row's most frequent update
-# touches no index, and most attempts end before anybody would look. One that is still open then is put off here.
+# touches no index, and most attempts end before anybody would look. One that is still open then is put off here. The
+# instant is asked for once, so that the index ends where nobody is due: calls that go on are not walked through.
 _LADDER = "CAST(:ladder AS float8[])"
 _PATIENT_UNTIL = f"accepted_at + make_interval(secs => ({_LADDER})[least(looks + 1, cardinality({_LADDER}))])"
 _OVERDUE = text(f"""
     WITH early AS MATERIALIZED (
         SELECT id, {_PATIENT_UNTIL} AS until FROM attempts
-        WHERE outcome IS NULL AND look_at <= clock_timestamp() AND {_PATIENT_UNTIL} > clock_timestamp()
+        WHERE outcome IS NULL AND look_at <= (SELECT clock_timestamp()) AND {_PATIENT_UNTIL} > clock_timestamp()
         ORDER BY look_at LIMIT :most_seen FOR UPDATE SKIP LOCKED),
     put_off AS (UPDATE attempts a SET look_at = early.until FROM early WHERE a.id = early.id),
     oldest AS MATERIALIZED (
         SELECT id, connection_id, look_at FROM attempts
-        WHERE outcome IS NULL AND look_at <= clock_timestamp()
+        WHERE outcome IS NULL AND look_at <= (SELECT clock_timestamp())
           AND coalesce({_PATIENT_UNTIL} <= clock_timestamp(), true)
           AND connection_id <> ALL(CAST(:full AS bigint[]))
         ORDER BY look_at LIMIT :most_seen),
@@ -238,7 +239,7 @@ _OVERDUE = text(f"""
         ORDER BY row_number() OVER (PARTITION BY connection_id ORDER BY look_at), look_at LIMIT :most),
     late AS MATERIALIZED (
         SELECT id FROM attempts
-        WHERE id = ANY(ARRAY(SELECT id FROM chosen)) AND outcome IS NULL AND look_at <= clock_timestamp()
+        WHERE id = ANY(ARRAY(SELECT id FROM chosen)) AND outcome IS NULL AND look_at <= (SELECT clock_timestamp())
         ORDER BY look_at FOR UPDATE SKIP LOCKED)
     UPDATE attempts a SET looks = a.looks + 1, look_at = clock_timestamp() + make_interval(
         secs => ({_LADDER})[least(a.looks + 2, cardinality({_LADDER}))])

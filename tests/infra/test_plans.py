@@ -74,10 +74,10 @@ def test_uploaded_contacts_are_given_their_segments_without_a_look_at_the_others
         await db.execute(text("ANALYZE contacts"))
         await db.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
         await db.execute(text("SET LOCAL enable_seqscan = off"))
-        before = await _fetched(db)
+        before = await _fetched(db, "contacts")
         await segments.place(db, made.campaign_id, [phone(index) for index in range(3)])
         placed = [one.placed for one in await segments.segments(db, made.campaign_id)]
-        return await _fetched(db) - before, placed
+        return await _fetched(db, "contacts") - before, placed
 
     fetched, placed = run(scenario)
 
@@ -85,10 +85,22 @@ def test_uploaded_contacts_are_given_their_segments_without_a_look_at_the_others
     assert fetched < 60
 
 
-async def _fetched(db: AsyncConnection) -> int:
-    """How many contacts of this transaction an index has led to."""
-    counted = text("SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'contacts'")
-    return int((await db.execute(counted)).scalar_one())
+def test_calls_that_go_on_are_not_looked_at_to_find_those_that_are_overdue(run: Run) -> None:
+    async def scenario(db: AsyncConnection) -> int:
+        made = await scene(db, contacts=30)
+        await claims(db, [entry(made, one) for one in made.contact_ids])
+        await db.execute(text("SET LOCAL enable_seqscan = off"))
+        before = await _fetched(db, "attempts")
+        await attempts.overdue(db, ladder=[15, 60], most=9)
+        return await _fetched(db, "attempts") - before
+
+    assert run(scenario) == 0
+
+
+async def _fetched(db: AsyncConnection, table: str) -> int:
+    """How many rows of a table an index has led to in this transaction."""
+    counted = text("SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = :name")
+    return int((await db.execute(counted, {"name": table})).scalar_one())
 
 
 async def _scans(db: AsyncConnection, step: Step) -> dict[str, int]:
