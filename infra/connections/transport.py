@@ -30,7 +30,7 @@ LONGEST_IDLE_SECONDS = 4.0
 OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 MOST_IDLE = 2000
 # Whoever closes drops what has not left, and resets the connection: also a process that is killed.
-DROP_UNSENT = struct.pack("ii", 1, 0)
+DROP_UNSENT, NO_LINGER = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +246,7 @@ class _Line(asyncio.Protocol):
         self._retry_after: str | None = None
         self._has_length = self._ends_with_stream = False
         self._status: int | None = None
-        self._alive = False
+        self._alive = self._owes = False
 
     @property
     def is_open(self) -> bool:
@@ -259,20 +259,25 @@ class _Line(asyncio.Protocol):
         """Write a request on an open connection that is doing nothing else."""
         if self._transport is None or self._answer is not None:
             raise RuntimeError("a request may be sent on an open and idle connection only")
-        self.was_used, self._received, self._parser = True, 0, httptools.HttpResponseParser(self)
+        self.was_used, self._owes, self._received, self._parser = True, True, 0, httptools.HttpResponseParser(self)
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return self._answer
 
     def close(self) -> None:
+        """At once; what of a request the kernel still has is dropped, and without any the other end sees no reset."""
         self._alive = False
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
+            if not self._owes:
+                _option(self._transport, socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The kernel tries no longer than this end waits, though the process be frozen (Linux) or gone."""
         self._transport, self._alive = transport, True  # type: ignore[assignment]  # a stream's transport
-        if (connected := transport.get_extra_info("socket")) is not None:
-            _bound(connected, self._request_seconds)
+        _option(transport, socket.SOL_SOCKET, socket.SO_LINGER, DROP_UNSENT)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            _option(transport, socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(self._request_seconds * 1000)))
 
     def eof_received(self) -> None:
         """The end of the stream is the end of an answer whose head told no length; then the connection closes."""
@@ -329,7 +334,7 @@ class _Line(asyncio.Protocol):
         if self._answer is None or status < 200:  # noqa: PLR2004 - 1xx is no answer
             return
         self._alive = self._alive and self._parser.should_keep_alive()
-        self._idle_since = monotonic()
+        self._idle_since, self._owes = monotonic(), False
         answered, self._answer = self._answer, None
         if not answered.done():
             answered.set_result((status, bytes(self._body), self._retry_after))
@@ -341,9 +346,8 @@ class _Line(asyncio.Protocol):
         self._answer = None
 
 
-def _bound(connected: socket.socket, request_seconds: float) -> None:
-    """Let the kernel try no longer than this end waits, though the process be frozen (Linux) or gone."""
+def _option(transport: asyncio.BaseTransport, level: int, name: int, value: bytes | int) -> None:
+    connected = transport.get_extra_info("socket")
     with suppress(OSError):  # The other end may have hung up: then there is nothing to bound.
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DROP_UNSENT)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(request_seconds * 1000)))
+        if connected is not None:
+            connected.setsockopt(level, name, value)

@@ -323,6 +323,31 @@ def test_what_was_given_up_is_delivered_no_more() -> None:
     assert delivered < len(large)
 
 
+def test_a_connection_that_owes_nothing_ends_without_a_reset() -> None:
+    ended: asyncio.Future[bytes]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        try:
+            ended.set_result(await reader.read())
+        except ConnectionResetError as error:
+            ended.set_exception(error)
+        writer.close()
+
+    async def scenario() -> bytes:
+        nonlocal ended
+        ended = asyncio.get_running_loop().create_future()
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            transport, port = _transport(), server.sockets[0].getsockname()[1]
+            line = await transport.borrow(Address.of(f"http://127.0.0.1:{port}/"))
+            await line.send(b"POST / HTTP/1.1\r\n\r\n", _stamped)
+            transport.close()
+            return await ended
+
+    assert uvloop.run(scenario()) == b""
+
+
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux bounds how long the kernel tries")
 def test_the_kernel_of_a_process_that_is_frozen_gives_up_by_itself() -> None:
     async def scenario() -> int:
