@@ -85,17 +85,18 @@ class Board:
             lane.open_until = min(known.open_until, lane.quota_until) if known.epoch == lane.epoch else 0
         self._judged = self._control.mark, now, self._control.holds_until()
 
-    def give_back(self, void: Voided) -> None:
+    def give_back(self, void: Voided, now: int) -> None:
         """Give back the turn of an attempt that turned out void after its second look: of a killed dialer, say."""
         lane, spec = self.lanes.get(void.campaign_id), self._control.spec(void.campaign_id, void.epoch)
         if lane is None or spec is None or lane.epoch != void.epoch or void.connection_id not in lane.callers:
             return
         numbers = self._numbers(spec, void.connection_id)
         if not self._is_seen_to(lane, void) and void.caller in numbers:
+            lane.refunded[void.contact_id, microseconds(void.slot_at)] = now
             give_back_turn(lane, void.connection_id, numbers.index(void.caller))
 
     def _is_seen_to(self, lane: Lane, void: Voided) -> bool:
-        """Whether the second look gave its turn back, or will, or it was void already when turns were counted."""
+        """Whether its turn is given back, or the second look will, or it was void already when turns were counted."""
         slot, entry = microseconds(void.slot_at), lane.granted.get(void.contact_id)
         if (void.contact_id, slot) in lane.refunded or (entry is not None and entry.slot == slot):
             return True

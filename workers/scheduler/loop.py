@@ -88,7 +88,6 @@ class Term:
         self._refill = Refill()
         self._queue = DialQueue(runtime.broker)
         self._reconciler = Reconciler(runtime)
-        self._corrected: set[int] = set()
         self._vain_looks = 0
         self._held_back: Hold | None = None
         self._held_until = 0
@@ -222,9 +221,7 @@ class Term:
         async with self._database.connect() as connection:
             found = await turns.voided(connection, self._board.lanes, instant(now - CORRECTED_WITHIN))
         for void in found:
-            if void.attempt_id not in self._corrected:
-                self._board.give_back(void)
-        self._corrected = {void.attempt_id for void in found}
+            self._board.give_back(void, now)
 
     async def _keep_turns(self) -> None:
         """For whoever takes the lease next."""

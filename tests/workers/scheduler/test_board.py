@@ -144,7 +144,7 @@ def test_the_turn_of_an_attempt_that_turns_out_void_late_is_given_back(
         second = max(one.attempt_id for one in opened if one.entry == first[1])
         await amend(db, "attempts", second, outcome="void", reason="claim_unanswered", ended_at=ended)
         for void in await turns.voided(db, [made.campaign_id], instant(start)):
-            board.give_back(void)
+            board.give_back(void, now())
         later = start + 30 * SECOND
         await _refresh(db, board, later)
         return [one.caller for one in first], [one.caller for one in _grants(board, later, seconds=0.5)[:2]]
@@ -152,72 +152,6 @@ def test_the_turn_of_an_attempt_that_turns_out_void_late_is_given_back(
     before, after = run(scenario)
 
     assert (before, after) == ([0, 1], [1, 0])
-
-
-def test_the_turn_of_an_attempt_that_was_void_at_the_second_look_is_not_given_back_twice(
-    run: Run, settings: Settings
-) -> None:
-    async def scenario(db: AsyncConnection) -> bool:
-        made, start = await scene(db, contacts=9), now()
-        board = await _board(db, settings, start)
-        (first, *_) = _grants(board, start, seconds=0.1)
-        (opened,), _ = await claims(db, [first])
-        before = repr(board.lanes[made.campaign_id].callers[made.connection_id].__dict__)
-        await amend(
-            db, "attempts", opened.attempt_id, outcome="void", reason="late", ended_at=instant(first.slot + TAU)
-        )
-        for void in await turns.voided(db, [made.campaign_id], instant(start - SECOND)):
-            board.give_back(void)
-        return before == repr(board.lanes[made.campaign_id].callers[made.connection_id].__dict__)
-
-    assert run(scenario)
-
-
-@pytest.mark.parametrize("is_late", [False, True], ids=["before the second look", "and the second look is late"])
-def test_a_turn_that_the_second_look_gave_back_is_not_given_back_again(
-    run: Run, settings: Settings, *, is_late: bool
-) -> None:
-    async def scenario(db: AsyncConnection) -> tuple[str, str]:
-        made, start = await scene(db, contacts=9), now()
-        board = await _board(db, settings, start)
-        taken = board.lanes[made.campaign_id].callers[made.connection_id]
-        before = repr(vars(taken))
-        (first, *_) = _grants(board, start, seconds=0.05)
-        (opened,), _ = await claims(db, [first])
-        ended = instant(first.slot + (5 * SECOND if is_late else 0))
-        await amend(db, "attempts", opened.attempt_id, outcome="void", reason="claim_unanswered", ended_at=ended)
-        await amend(db, "contacts", first.contact_id, state="ready", attempts=0, due_at=ended)
-        await second_look(db, list(board.lanes.values()), first.slot + 6 * SECOND, TAU)
-        for void in await turns.voided(db, [made.campaign_id], instant(start - SECOND)):
-            board.give_back(void)
-        return before, repr(vars(taken))
-
-    before, after = run(scenario)
-
-    assert before == after
-
-
-def test_the_turn_of_an_attempt_that_became_void_just_after_its_second_look_is_given_back(
-    run: Run, settings: Settings
-) -> None:
-    async def scenario(db: AsyncConnection) -> tuple[str, str]:
-        made, start = await scene(db, contacts=9), now()
-        board = await _board(db, settings, start)
-        taken = board.lanes[made.campaign_id].callers[made.connection_id]
-        before = repr(vars(taken))
-        (first, *_) = _grants(board, start, seconds=0.05)
-        (opened,), _ = await claims(db, [first])
-        looked_at = first.slot + TAU + SECOND + 1
-        await second_look(db, list(board.lanes.values()), looked_at, TAU)
-        ended = instant(looked_at + 1000)
-        await amend(db, "attempts", opened.attempt_id, outcome="void", reason="late", ended_at=ended)
-        for void in await turns.voided(db, [made.campaign_id], instant(start)):
-            board.give_back(void)
-        return before, repr(vars(taken))
-
-    before, after = run(scenario)
-
-    assert before == after
 
 
 def test_the_turn_of_an_attempt_that_was_void_before_turns_were_counted_is_not_given_back(
@@ -231,8 +165,7 @@ def test_the_turn_of_an_attempt_that_was_void_before_turns_were_counted_is_not_g
         board = await _board(db, settings, start + SECOND)
         taken = board.lanes[made.campaign_id].callers[made.connection_id]
         before = repr(vars(taken))
-        for void in await turns.voided(db, [made.campaign_id], instant(start)):
-            board.give_back(void)
+        await _correct(db, board, made)
         return before, repr(vars(taken))
 
     before, after = run(scenario)
@@ -265,9 +198,15 @@ def test_after_a_fail_over_the_whole_epoch_counts_however_long_it_has_lasted(run
     assert first == other
 
 
-def test_a_turn_is_given_back_once_when_the_second_look_comes_late(run: Run, settings: Settings) -> None:
-    """The database was away for seconds: the attempt is found to be void before its grant is looked at again."""
-
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(["void", "look", "correct", "correct"], id="void before its second look"),
+        pytest.param(["void", "correct", "look", "correct"], id="found to be void before a second look that is late"),
+        pytest.param(["look", "void", "correct", "correct"], id="void just after its second look"),
+    ],
+)
+def test_a_turn_is_given_back_once_whatever_comes_first(steps: list[str], run: Run, settings: Settings) -> None:
     async def scenario(db: AsyncConnection) -> tuple[str, str]:
         made, start = await scene(db, contacts=9), now()
         board = await _board(db, settings, start)
@@ -275,12 +214,14 @@ def test_a_turn_is_given_back_once_when_the_second_look_comes_late(run: Run, set
         before = repr(vars(taken))
         (first, *_) = _grants(board, start, seconds=0.05)
         (opened,), _ = await claims(db, [first])
-        ended = instant(first.slot + 5 * SECOND)
-        await amend(db, "attempts", opened.attempt_id, outcome="void", reason="claim_unanswered", ended_at=ended)
-        await amend(db, "contacts", first.contact_id, state="ready", attempts=0, due_at=ended)
-        for void in await turns.voided(db, [made.campaign_id], instant(start)):
-            board.give_back(void)
-        await second_look(db, list(board.lanes.values()), first.slot + 6 * SECOND, TAU)
+        looked_at = first.slot + TAU + SECOND + 1
+        for step in steps:
+            if step == "void":
+                await _end_void(db, opened.attempt_id, first.contact_id, at=instant(looked_at))
+            elif step == "look":
+                await second_look(db, list(board.lanes.values()), looked_at, TAU)
+            else:
+                await _correct(db, board, made)
         return before, repr(vars(taken))
 
     before, after = run(scenario)
@@ -581,6 +522,17 @@ def _grants(board: Board, start: int, *, seconds: float) -> list[Entry]:
     """What ticks from `start` on grant, without reading anything anew."""
     ticks = range(start, start + round(seconds * SECOND), TICK)
     return [one for at in ticks for one in board.grant(at, not_before=0, not_after=FAR)]
+
+
+async def _end_void(db: AsyncConnection, attempt_id: int, contact_id: int, at: datetime) -> None:
+    await amend(db, "attempts", attempt_id, outcome="void", reason="claim_unanswered", ended_at=at)
+    await amend(db, "contacts", contact_id, state="ready", attempts=0, due_at=at)
+
+
+async def _correct(db: AsyncConnection, board: Board, made: Scene) -> None:
+    """What the scheduler does once a second."""
+    for void in await turns.voided(db, [made.campaign_id], instant(now() - 60 * SECOND)):
+        board.give_back(void, now())
 
 
 async def _granted_by_another(db: AsyncConnection, made: Scene) -> int:
