@@ -1,7 +1,7 @@
 """What must happen when the faults are over: everybody is called in time (I12), and everything comes to an end."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import LiteralString
 
 from tests.chaos.load import Load
@@ -40,10 +40,11 @@ def catches_up(site: Site, load: Load, say: Say, patience: float) -> bool:
     return True
 
 
-def comes_to_rest(site: Site, rate: float, say: Say) -> bool:
-    """Every contact final, every attempt closed."""
+def comes_to_rest(site: Site, rates: Mapping[int, float], say: Say) -> bool:
+    """Every contact final, every attempt closed, in the time that the slowest campaign needs for what it has left."""
     backlog, began, told = number(site, _NOT_FINAL), time.monotonic(), 1
-    deadline = began + REST_SECONDS + backlog / rate
+    needed = [number(site, f"{_NOT_FINAL} AND campaign_id = %s", key) / rate for key, rate in rates.items()]
+    deadline = began + REST_SECONDS + max(needed)
     while (left := number(site, _NOT_FINAL)) and time.monotonic() < deadline:
         site.live(1.0)
         if time.monotonic() - began > told * TELL_SECONDS:
