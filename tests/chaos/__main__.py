@@ -87,7 +87,7 @@ def torment(home: Path, minutes: float, seed: int, rates: list[float], allowed: 
         load.settle()
         site.ask(_ABANDON)
         alive = catches_up(site, load, say, allowed.patience)
-        rested = comes_to_rest(site, load.rates, say)
+        rested = comes_to_rest(site, say)
         told, left = webhook_was_told(site, load.watched, receiver, say), nobody_is_left(site, load.erased, say)
         code = audit(site.settings, site.witness, site.logs)
         eyes.look()

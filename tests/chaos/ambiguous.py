@@ -67,13 +67,13 @@ def stay_silent(home: Path, many: int, rate: float, waits: Waits = Waits(), dial
         "MAX_ATTEMPT_MINUTES": "2",
     }
     with opened(home, MOODS.format(late=waits.late), settings, dialers, workers=1) as site:
-        campaign_id = _campaign(site, round(many / ATTEMPTS_A_CONTACT), rate)
+        _campaign(site, round(many / ATTEMPTS_A_CONTACT), rate)
         _wait_for(site, many)
-        comes_to_rest(site, {campaign_id: rate}, _say)
+        comes_to_rest(site, _say)
         return _judged(site)
 
 
-def _campaign(site: Site, people: int, rate: float) -> int:
+def _campaign(site: Site, people: int, rate: float) -> None:
     body = {
         "name": "Silence",
         "kind": "http",
@@ -82,12 +82,11 @@ def _campaign(site: Site, people: int, rate: float) -> int:
     }
     connection_id = site.api.post("/api/connections", body)["connection_id"]
     config = {"app_id": "agent", "attempts_per_second": rate, "connection_configs": [{"connection_id": connection_id}]}
-    campaign_id = int(site.api.post("/api/campaigns", {"name": "Silence", "app_config": config})["campaign_id"])
+    campaign_id = site.api.post("/api/campaigns", {"name": "Silence", "app_config": config})["campaign_id"]
     for first in range(0, people, UPLOAD):
         csv = "\n".join(["phone", *map(phone, range(first, min(first + UPLOAD, people))), ""]).encode()
         site.api.upload(f"/api/campaigns/{campaign_id}/cohorts/upload", "list.csv", csv)
     site.api.post(f"/api/campaigns/{campaign_id}/start", {})
-    return campaign_id
 
 
 def _wait_for(site: Site, many: int) -> None:
