@@ -14,7 +14,8 @@ from enum import StrEnum
 # A message that still waits so shortly before its first slot will be claimed late.
 IN_TIME = 25_000
 PATIENCE = 2
-EASE = 0.98
+# The longer nothing waits, the faster the way back: a tenth in the first second, a third of the rest in the next.
+EASE = 0.0005
 MOST_STRETCH = 50.0
 LEAST_TICKS, MOST_TICKS = 5, 10
 # Of fewer entries it cannot be told how fast they are taken.
@@ -43,11 +44,13 @@ class Backlog:
 @dataclass(slots=True)
 class Congestion:
     """Slots lie `stretch` times as far apart as their campaigns' paces say. `behind` counts the ticks in a row at which
-    something waited too long; `ticks` are the last ones, since the stretch was last raised, with whether each granted.
+    something waited too long, `in_time` those at which nothing did; `ticks` are the last ones, since the stretch was
+    last raised, with whether each granted.
     """
 
     stretch: float = 1.0
     behind: int = 0
+    in_time: int = 0
     ticks: deque[tuple[Backlog, bool]] = field(default_factory=lambda: deque(maxlen=MOST_TICKS))
 
     def admits(self, backlog: Backlog, now: int) -> bool:
@@ -55,9 +58,10 @@ class Congestion:
         is_admitted = backlog.oldest is None or backlog.oldest >= now + IN_TIME
         self.ticks.append((backlog, is_admitted))
         if is_admitted:
-            self.behind, self.stretch = 0, max(1.0, EASE * self.stretch)
+            self.behind, self.in_time = 0, self.in_time + 1
+            self.stretch = max(1.0, self.stretch * (1 - min(1.0, EASE * self.in_time)))
             return True
-        self.behind += 1
+        self.behind, self.in_time = self.behind + 1, 0
         if self.behind >= PATIENCE and len(self.ticks) >= LEAST_TICKS and (overload := self._overload()):
             self.stretch = min(MOST_STRETCH, self.stretch * max(1.0, overload))
             self.ticks.clear()

@@ -165,3 +165,15 @@ def test_slow_campaigns_keep_their_pace_and_fast_ones_a_slot_a_second() -> None:
     spaced_out = [pace(rate, TAU).spaced_out(MOST_STRETCH) for rate in (0.1, 1, 10, 500)]
 
     assert spaced_out == [pace(0.1, TAU).spacing, pace(1, TAU).spacing, SECOND, 50 * pace(500, TAU).spacing]
+
+
+def test_the_way_back_begins_slowly_and_is_over_after_a_few_seconds() -> None:
+    congestion = Congestion(stretch=4.0)
+
+    ways = []
+    for tick in range(100):
+        congestion.admits(Backlog(16 * tick, 0, None), 10 * SECOND + tick * TICK)
+        ways.append(congestion.stretch)
+
+    assert ways[19] > 3.5
+    assert ways[99] == 1.0

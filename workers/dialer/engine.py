@@ -40,7 +40,7 @@ CONTROL_SECONDS = 0.1
 IDLE_CONTROL_SECONDS = 0.5
 STORE_AWAY_SECONDS = 0.5
 # Fewer than a process has connections: its control state and its reports need some too.
-MOST_CLAIMS = 6
+MOST_CLAIMS = 3
 MOST_TRIES = 3
 DRAIN_SECONDS = 5.0
 
