@@ -8,6 +8,7 @@ a report whose commit answer was lost is simply handed in again.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -34,7 +35,9 @@ from infra.settings import Settings
 from workers.control import SpecCache
 from workers.runtime import Runtime
 
-GATHER_SECONDS = 0.08
+# A batch costs as much as dozens of reports, so whom nobody waits for is patient; but one batch must not keep the loop.
+GATHER_SECONDS, PATIENT_SECONDS = 0.08, 0.25
+ENOUGH_REPORTS = 128
 MOST_REPORTS = 500
 MOST_TRIES = 5
 WRONG_DATA = frozenset({"22", "23"})
@@ -47,14 +50,16 @@ class _Waiting(NamedTuple):
 
 
 class Recorder:
-    """Commits reports in batches, one batch at a time."""
+    """Commits reports in batches, one batch at a time; a batch is gathered for so long, or until it is large."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, gather_seconds: float = GATHER_SECONDS) -> None:
         self._runtime = runtime
         self._metrics = runtime.metrics
         self._specs = SpecCache()
         self._rules = rules(runtime.settings)
+        self._gather_seconds = gather_seconds
         self._waiting: list[_Waiting] = []
+        self._is_enough = asyncio.Event()
         self._committing = 0
         self._busy: asyncio.Task[None] | None = None
 
@@ -62,6 +67,8 @@ class Recorder:
         """True once the report is committed; False when the attempt does not exist (on that connection)."""
         known: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(report, connection_id, known))
+        if len(self._waiting) >= ENOUGH_REPORTS:
+            self._is_enough.set()
         if self._busy is None or self._busy.done():
             self._busy = asyncio.create_task(self._drain())
         self._metrics.reports_waiting.inc()
@@ -73,13 +80,20 @@ class Recorder:
         return len(self._waiting) + self._committing
 
     async def _drain(self) -> None:
-        await asyncio.sleep(GATHER_SECONDS)
         while self._waiting:
+            await self._gather()
             batch, self._waiting = self._waiting[:MOST_REPORTS], self._waiting[MOST_REPORTS:]
             self._committing = len(batch)
             await self._settle(batch)
             self._committing = 0
             self._metrics.reports_waiting.dec(len(batch))
+
+    async def _gather(self) -> None:
+        if len(self._waiting) < ENOUGH_REPORTS:
+            self._is_enough.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._gather_seconds):
+                    await self._is_enough.wait()
 
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         """Commit a batch and tell everybody; what cannot be written is parted from the rest and told why."""

@@ -19,7 +19,7 @@ from tests.conftest import Run
 from tests.rows import amend, attempt, claimed, claims, contact, contradictions, entry, health, miscounts, number_of
 from tests.texting import misledgered, texting
 from tests.workers.runtimes import with_runtime
-from workers.recorder import Recorder
+from workers.recorder import ENOUGH_REPORTS, Recorder
 from workers.runtime import Runtime
 
 T = TypeVar("T")
@@ -250,6 +250,29 @@ def test_many_reports_are_committed_together(run: Run, settings: Settings) -> No
 
     assert known == [True] * 200
     assert run(lambda db: number_of(db, "(SELECT DISTINCT xmin FROM attempts WHERE outcome = 'completed') AS t")) == 1
+
+
+def test_every_batch_is_gathered_until_it_is_large(run: Run, settings: Settings) -> None:
+    made = run(lambda db: scene(db, contacts=2 * ENOUGH_REPORTS))
+    ids = run(lambda db: claimed(db, made))
+
+    async def hand_in(runtime: Runtime) -> tuple[int, list[bool]]:
+        recorder = Recorder(runtime, gather_seconds=3600)
+
+        async def record(some: Sequence[int]) -> list[bool]:
+            return await asyncio.gather(*(recorder.record(report("busy")._replace(attempt_id=one)) for one in some))
+
+        await record(ids[:ENOUGH_REPORTS])
+        rest = asyncio.create_task(record(ids[ENOUGH_REPORTS:-1]))
+        await asyncio.wait([rest], timeout=0.2)
+        waiting = recorder.backlog
+        return waiting, await record(ids[-1:]) + await rest
+
+    waiting, known = with_runtime(settings, hand_in)
+
+    assert waiting == ENOUGH_REPORTS - 1
+    assert known == [True] * ENOUGH_REPORTS
+    assert run(lambda db: number_of(db, "(SELECT DISTINCT xmin FROM attempts WHERE outcome = 'busy') AS t")) == 2
 
 
 def test_everybody_is_told_after_the_commit(run: Run, settings: Settings) -> None:

@@ -27,7 +27,7 @@ from workers.dialer.alarm import Alarm
 from workers.dialer.ceiling import Ceilings
 from workers.dialer.routes import Route, Routes
 from workers.dialer.tally import Tally
-from workers.recorder import Recorder, is_in_the_report
+from workers.recorder import PATIENT_SECONDS, Recorder, is_in_the_report
 from workers.runtime import Runtime, required
 
 logger = structlog.get_logger()
@@ -50,7 +50,7 @@ class Dial:
         self._control = control
         self._alarm = alarm
         self._ceilings = Ceilings(self._tolerance)
-        self._recorder = Recorder(runtime)
+        self._recorder = Recorder(runtime, PATIENT_SECONDS)
         self._transport = Transport(
             connect_seconds=settings.connect_timeout_seconds,
             request_seconds=settings.request_timeout_seconds,
