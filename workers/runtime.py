@@ -4,7 +4,6 @@ Nothing is opened at import. A process is an `async def main(runtime, stop)` tha
 """
 
 import asyncio
-import gc
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -28,6 +27,7 @@ from infra.metrics import Metrics, make_metrics
 from infra.queue.broker import make_broker
 from infra.reach import AWAY, place_of, refuse_unfit
 from infra.settings import Settings
+from workers.collecting import keep_what_is_loaded
 
 logger = structlog.get_logger()
 
@@ -57,14 +57,6 @@ def serve(settings: Settings, main: Main) -> None:
     _allow_many_connections()
     keep_what_is_loaded()
     uvloop.run(_serve(settings, main))
-
-
-def keep_what_is_loaded() -> None:
-    """Let the collector of cycles pass over what was imported: it stays, and going through it took a third of the
-    time that judging the rows of a file takes.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _allow_many_connections() -> None:

@@ -36,8 +36,8 @@ from infra.embedded.stores import started
 from infra.metrics import make_metrics
 from infra.settings import Settings
 from tests.builders import Scene, scene
+from workers.collecting import keep_what_is_loaded
 from workers.ingest.ingest import ingest, limits
-from workers.runtime import keep_what_is_loaded
 
 HEADER = ["phone", "user_id", "first_name", "last_name", "city", "plan"]
 PIECE_ROWS = 10_000

@@ -16,7 +16,7 @@ import orjson
 
 from domain.errors import ConfigurationError
 
-GATHER_SECONDS = 0.002
+GATHER_SECONDS = 0.01
 _TAIL = 65_536
 
 Record = dict[str, Any]

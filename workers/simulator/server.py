@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 import uvloop
 
+from workers.collecting import keep_what_is_loaded
 from workers.simulator.behaviour import Behaviour
 from workers.simulator.callbacks import Sender
 from workers.simulator.calls import Calls
@@ -39,6 +40,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Serve until SIGTERM or SIGINT; returns when everything received so far is in the log."""
+    keep_what_is_loaded()
     uvloop.run(_until_told(options))
 
 
