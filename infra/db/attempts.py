@@ -1,6 +1,6 @@
 """Claiming: the one statement after which a dial may happen, and the ways to find a claim again."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.attempt import Entry, instant
 from domain.attempt_cap import AttemptCap
 from domain.local_day import LocalDay
+from infra.db.records import records
 
 
 class Claimed(NamedTuple):
@@ -49,10 +50,9 @@ class Refused:
 # contact is looked up: an anti-join would look up all, and compare each with every other.
 _CLAIM = """
     WITH e AS MATERIALIZED (
-        SELECT * FROM unnest(CAST(:contact_ids AS bigint[]), CAST(:campaign_ids AS bigint[]), CAST(:epochs AS int[]),
-            CAST(:runs AS int[]), CAST(:numbers AS int[]), CAST(:slots AS timestamptz[]),
-            CAST(:connection_ids AS bigint[]), CAST(:callers AS text[]), CAST(:days AS date[]), CAST(:zones AS text[]))
-        AS e(contact_id, campaign_id, epoch, run, number, slot_at, connection_id, caller, quota_day, zone)),
+        SELECT * FROM json_to_recordset(CAST(:entries AS json))
+        AS e(contact_id bigint, campaign_id bigint, epoch int, run int, number int, slot_at timestamptz,
+            connection_id bigint, caller text, quota_day date, zone text)),
     live AS MATERIALIZED (
         SELECT c.id, c.epoch, c.channel, o.max_attempts_count, o.max_attempts_hours
         FROM campaigns c JOIN organizations o ON o.id = c.organization_id
@@ -176,7 +176,7 @@ async def claim(
     doubles = [Refused(entry, "duplicate") for entry, _ in entries if chosen[entry.contact_id][0] is not entry]
     stamp = {"token": token, "dialer": dialer, "look_after": look_after}
     statement = _CLAIM_MESSAGES if days else _CLAIM_CALLS
-    rows = await connection.execute(statement, _arrays(list(chosen.values()), days) | _capped(caps) | stamp)
+    rows = await connection.execute(statement, {"entries": _records(chosen.values(), days)} | _capped(caps) | stamp)
     claimed, refused = [], doubles
     for row in rows:
         entry = chosen[row.contact_id][0]
@@ -201,20 +201,17 @@ def _capped(caps: Mapping[int, Sequence[AttemptCap]]) -> dict[str, object]:
     }
 
 
-def _arrays(entries: Sequence[tuple[Entry, str]], days: Mapping[Entry, LocalDay]) -> dict[str, object]:
-    of_quota = [days.get(entry) for entry, _ in entries]
-    return {
-        "days": [day and day.date for day in of_quota],
-        "zones": [day and day.zone for day in of_quota],
-        "contact_ids": [entry.contact_id for entry, _ in entries],
-        "campaign_ids": [entry.campaign_id for entry, _ in entries],
-        "epochs": [entry.epoch for entry, _ in entries],
-        "runs": [entry.run for entry, _ in entries],
-        "numbers": [entry.number for entry, _ in entries],
-        "slots": [instant(entry.slot) for entry, _ in entries],
-        "connection_ids": [entry.connection_id for entry, _ in entries],
-        "callers": [caller for _, caller in entries],
-    }
+_ENTRY = ("contact_id", "campaign_id", "epoch", "run", "number", "slot_at", "connection_id", "caller", "quota_day",
+    "zone")  # fmt: skip
+
+
+def _records(entries: Iterable[tuple[Entry, str]], days: Mapping[Entry, LocalDay]) -> str:
+    return records(_ENTRY, (_record(entry, caller, days.get(entry)) for entry, caller in entries))
+
+
+def _record(entry: Entry, caller: str, day: LocalDay | None) -> Sequence[object]:
+    slot_at, of_quota = instant(entry.slot), (day.date, day.zone) if day else (None, None)
+    return *entry[:5], slot_at, entry.connection_id, caller, *of_quota
 
 
 # That a provider took an attempt moves its rung and not its look_at, which is indexed: the row's most frequent update

@@ -6,13 +6,14 @@ Where each contact has hours of its own, the page says whose they are, and who i
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import CursorResult, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import EPOCH, Entry, instant
 from domain.recording import NEVER_PLACED
+from infra.db.records import records
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,7 @@ class Page:
     contact_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     campaign_id: int
     contact_id: int
     run: int
@@ -35,17 +35,26 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Callee(Due):
+class Callee:
     """A due contact with what tells where it is; it stays in memory."""
 
+    campaign_id: int
+    contact_id: int
+    run: int
+    attempts: int
+    due_at: datetime
     phone: str = field(repr=False)
     timezone: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Returned(Due):
+class Returned(NamedTuple):
     """A contact that waits for an attempt, `was_refused` when one of this run was sent and the provider refused it."""
 
+    campaign_id: int
+    contact_id: int
+    run: int
+    attempts: int
+    due_at: datetime
     was_refused: bool
 
 
@@ -92,8 +101,7 @@ _READY = text("""
 
 _USED = text("""
     SELECT a.contact_id
-    FROM unnest(CAST(:contact_ids AS bigint[]), CAST(:runs AS int[]), CAST(:numbers AS int[]),
-                CAST(:slots AS timestamptz[])) AS entry(contact_id, run, number, slot_at)
+    FROM json_to_recordset(CAST(:entries AS json)) AS entry(contact_id bigint, run int, number int, slot_at timestamptz)
     JOIN attempts a USING (contact_id, run, number, slot_at)
     WHERE a.outcome IS DISTINCT FROM 'void'
 """)
@@ -136,13 +144,9 @@ async def ready(connection: AsyncConnection, contact_ids: Sequence[int]) -> list
 
 async def used(connection: AsyncConnection, entries: Sequence[Entry]) -> set[int]:
     """The contacts of those entries that became an attempt which is not void."""
-    values = {
-        "contact_ids": [entry.contact_id for entry in entries],
-        "runs": [entry.run for entry in entries],
-        "numbers": [entry.number for entry in entries],
-        "slots": [instant(entry.slot) for entry in entries],
-    }
-    return set(await connection.scalars(_USED, values))
+    rows = [(entry.contact_id, entry.run, entry.number, instant(entry.slot)) for entry in entries]
+    asked = {"entries": records(("contact_id", "run", "number", "slot_at"), rows)}
+    return set(await connection.scalars(_USED, asked))
 
 
 async def _pages(connection: AsyncConnection, statement: TextClause, pages: Sequence[Page], now: datetime) -> list[Due]:

@@ -1,8 +1,9 @@
 """Recording: the rows a batch of reports touches, locked in the order every statement keeps, and written at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import text
@@ -14,6 +15,7 @@ from domain.contact import ContactState
 from domain.outcome import Outcome
 from domain.recording import Attempt, Contact
 from infra.db.anonymity import KNOWN_WORDS
+from infra.db.records import records
 
 
 class CampaignAt(NamedTuple):
@@ -123,14 +125,10 @@ _ATTEMPTS = """
         outcome = r.outcome, reason = r.reason,
         next_attempt_at = r.next_attempt_at, look_at = r.look_at, looks = r.looks, absent_at = r.absent_at,
         segments = r.segments
-    FROM unnest(CAST(:id AS bigint[]), CAST(:started_at AS timestamptz[]), CAST(:accepted_at AS timestamptz[]),
-        CAST(:answered_at AS timestamptz[]), CAST(:ended_at AS timestamptz[]), CAST(:duration_seconds AS float8[]),
-        CAST(:answered_by AS text[]), CAST(:provider_ref AS text[]), CAST(:provider_status AS text[]),
-        CAST(:outcome AS text[]), CAST(:reason AS text[]), CAST(:next_attempt_at AS timestamptz[]),
-        CAST(:look_at AS timestamptz[]), CAST(:looks AS int[]), CAST(:absent_at AS timestamptz[]),
-        CAST(:segments AS int[]))
-    AS r(id, started_at, accepted_at, answered_at, ended_at, duration_seconds, answered_by, provider_ref,
-        provider_status, outcome, reason, next_attempt_at, look_at, looks, absent_at, segments)
+    FROM json_to_recordset(CAST(:attempts AS json)) AS r(id bigint, started_at timestamptz, accepted_at timestamptz,
+        answered_at timestamptz, ended_at timestamptz, duration_seconds float8, answered_by text, provider_ref text,
+        provider_status text, outcome text, reason text, next_attempt_at timestamptz, look_at timestamptz, looks int,
+        absent_at timestamptz, segments int)
     WHERE a.id = r.id
 """
 _ATTEMPT_COLUMNS = (
@@ -140,27 +138,25 @@ _ATTEMPT_COLUMNS = (
 _CONTACTS = """
     UPDATE contacts k SET state = r.state, run = r.run, attempts = r.attempts, due_at = r.due_at,
         waiting_for = r.waiting_for
-    FROM unnest(CAST(:contact_id AS bigint[]), CAST(:contact_state AS text[]), CAST(:contact_run AS int[]),
-        CAST(:contact_attempts AS int[]), CAST(:contact_due_at AS timestamptz[]),
-        CAST(:contact_waiting_for AS text[])) AS r(id, state, run, attempts, due_at, waiting_for)
+    FROM json_to_recordset(CAST(:contacts AS json))
+        AS r(id bigint, state text, run int, attempts int, due_at timestamptz, waiting_for text)
     WHERE k.id = r.id
 """
 _CONTACT_COLUMNS = ("id", "state", "run", "attempts", "due_at", "waiting_for")
+_attempt_values: Callable[[Attempt], Sequence[Any]] = attrgetter(*_ATTEMPT_COLUMNS)
+_contact_values: Callable[[Contact], Sequence[Any]] = attrgetter(*_CONTACT_COLUMNS)
 _SAVE_ATTEMPTS = text(_ATTEMPTS)
 _SAVE_BOTH = text(f"WITH moved AS ({_CONTACTS}) {_ATTEMPTS}")
 
 
 async def save(connection: AsyncConnection, attempts: Sequence[Attempt], contacts: Sequence[Contact]) -> None:
     """Write the changed rows of a locked batch; no contact changes without an attempt of its own."""
-    values = _arrays(attempts, _ATTEMPT_COLUMNS) | {"words": KNOWN_WORDS}
+    values = {"attempts": records(_ATTEMPT_COLUMNS, map(_attempt_values, attempts)), "words": KNOWN_WORDS}
     if contacts:
-        await connection.execute(_SAVE_BOTH, values | _arrays(contacts, _CONTACT_COLUMNS, "contact_"))
+        moved = {"contacts": records(_CONTACT_COLUMNS, map(_contact_values, contacts))}
+        await connection.execute(_SAVE_BOTH, values | moved)
     elif attempts:
         await connection.execute(_SAVE_ATTEMPTS, values)
-
-
-def _arrays(rows: Sequence[object], names: Sequence[str], prefix: str = "") -> dict[str, list[object]]:
-    return {prefix + name: [getattr(row, name) for row in rows] for name in names}
 
 
 _LOCK_HEALTH = text("""

@@ -34,10 +34,12 @@ OF_A_ROW = {
 VIEWS = {"attempts_ever"}
 TABLES = "|".join(OF_AN_ORGANIZATION | OF_A_ROW.keys() | VIEWS)
 TOUCHED = re.compile(rf"\b(?:FROM|JOIN|UPDATE|INTO|TABLE|USING)\s+(?:ONLY\s+)?(?:{TABLES})\b")
-# An id that the statement is given: `id = :id`, `= ANY(:ids)`, `unnest(CAST(:ids AS …))`, `VALUES (:campaign_id, …)`.
+# An id that the statement is given: `id = :id`, `= ANY(:ids)`, `unnest(CAST(:ids AS …))`, `VALUES (:campaign_id, …)`,
+# `json_to_recordset(CAST(:rows AS json)) AS row(id bigint, …)`.
 BY_ID = re.compile(
     r"\b(?:id|[a-z]+_id|test_of)\b\s*(?:=|IN\b)\s*(?:ANY\s*\(|\(|CAST\(|coalesce\(CAST\()*:\w"
     r"|(?:unnest|ANY)\(CAST\(:\w*ids?\b|VALUES\s*\(:\w*id\b|SELECT (?:CAST\()?:id\b"
+    r"|json_to_recordset\(CAST\(:\w+ AS json\)\)\s+AS \w+\((?:id|[a-z]+_id) bigint\b"
 )
 # Statements over everybody's rows, by file; the API may use none of them.
 OVER_ALL = {

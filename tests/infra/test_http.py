@@ -1,6 +1,5 @@
 """The `http` connection: what is sent, and what every answer means."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import orjson
@@ -50,7 +49,7 @@ def test_an_attempt_is_placed_by_exactly_this_request() -> None:
 def test_a_message_says_until_when_it_may_be_delivered() -> None:
     until = datetime(2026, 5, 20, 13, 0, 0, 1999, tzinfo=timezone(timedelta(hours=-4)))
 
-    _, body = _split(placing(replace(ORDER, expires_at=until), THERE, NOW))
+    _, body = _split(placing(ORDER._replace(expires_at=until), THERE, NOW))
 
     assert orjson.loads(body)["expires_at"] == "2026-05-20T17:00:00.001Z"
 
