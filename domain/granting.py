@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 from domain.allowed_schedule import AllowedSchedule
 from domain.attempt import Entry
@@ -21,8 +22,7 @@ from domain.pacing import Pace, Recent
 from domain.routing import Rota, Turns
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A due contact; `number` is that of the attempt it is due for, `open_until` the end of its own hours."""
 
     contact_id: int

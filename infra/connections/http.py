@@ -7,7 +7,7 @@ a 5xx is this protocol's word that nothing was placed; what may have been placed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -31,8 +31,7 @@ class Credentials:
     secret: str
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What a provider is told about one attempt. `variables` is JSON text.
 
     `expires_at`: a text message must not be delivered after it. Calls are not told, for they begin at once.

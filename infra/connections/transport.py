@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httptools
@@ -65,16 +66,14 @@ class Address:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class NotSent:
+class NotSent(NamedTuple):
     """Not one byte has left. `unreachable`: DNS, connect, TLS; else what the last check said."""
 
     reason: str
     unreachable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """The request may have arrived, and nobody knows. `status`: of an answer too large to be read whole."""
 
     reason: str
@@ -82,8 +81,7 @@ class Lost:
     status: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     status: int
     body: bytes
     retry_after: str | None
@@ -191,7 +189,7 @@ class Transport:
                 idle.pop().close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Line:
     """A borrowed connection: send once, or put it back unused."""
 

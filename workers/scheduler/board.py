@@ -90,8 +90,7 @@ class Board:
         lane, spec = self.lanes.get(void.campaign_id), self._control.spec(void.campaign_id, void.epoch)
         if lane is None or spec is None or lane.epoch != void.epoch or void.connection_id not in lane.callers:
             return
-        numbers = self._numbers(spec, void.connection_id)
-        if not self._is_seen_to(lane, void) and void.caller in numbers:
+        if not self._is_seen_to(lane, void) and void.caller in (numbers := self._numbers(spec, void.connection_id)):
             lane.refunded[void.contact_id, microseconds(void.slot_at)] = now
             give_back_turn(lane, void.connection_id, numbers.index(void.caller))
 
