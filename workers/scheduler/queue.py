@@ -16,7 +16,8 @@ from infra.queue.messages import DIAL, MOST_ENTRIES, dial_entries
 
 logger = structlog.get_logger()
 
-LEAST_ENTRIES = 16
+# A claim of a few costs as much as one of many: at 500 a second a tick is one message.
+LEAST_ENTRIES = 32
 # So many dialers share what is granted at once before messages grow.
 SHARES = 4
 MOST_REMEMBERED = 1000

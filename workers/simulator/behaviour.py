@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from itertools import accumulate
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 Range = tuple[float, float]
 _DRAWS = struct.Struct("<7Q")
@@ -51,8 +51,7 @@ class Delivery(StrEnum):
     REORDERED = "callback_reordered"
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(NamedTuple):
     """The three choices that make a call."""
 
     ending: Ending = Ending.COMPLETED
@@ -104,8 +103,7 @@ class Behaviour:
     patterns: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """From `after` seconds after the call was placed it has this status; `duration` is what a completed one reports."""
 
     after: float
@@ -113,8 +111,7 @@ class Stage:
     duration: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """How one request is answered, how its call goes, and which stages are reported after how many seconds.
 
     `said` is what somebody answers to a message, and after how many seconds.

@@ -8,7 +8,6 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -43,8 +42,7 @@ def _addressed(url: str) -> tuple[Origin, str]:
     return origin, f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Callback:
+class Callback(NamedTuple):
     """One report to a receiver. `first_at` (the loop's clock) is when it was first due, `tries` how often it failed."""
 
     origin: Origin

@@ -3,9 +3,8 @@
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
+from typing import NamedTuple, Self
 
 import orjson
 
@@ -17,8 +16,7 @@ MICROSECONDS = 1_000_000
 REPLIES = "/messages"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """What the simulator reads of a request's body."""
 
     attempt_id: int
@@ -39,8 +37,7 @@ class Attempt:
         return cls(attempt_id, campaign_id, *numbers, fields.get("callback_url"), fields.get("channel", "voice"))
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A call that was placed; `started` is on the loop's clock, its stages count from there."""
 
     ref: str

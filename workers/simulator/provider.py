@@ -6,9 +6,9 @@ same attempt shows.
 
 import asyncio
 import time
-from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
+from typing import NamedTuple
 
 import orjson
 
@@ -29,8 +29,7 @@ REFUSALS: dict[Reply, tuple[int, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """A genuine request for a call, and what is going to happen with it. Instants are microseconds since 1970."""
 
     attempt: Attempt

@@ -6,7 +6,7 @@ is undelivered, 9931 to 9933 answer STOP, START and something else, and all othe
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 
@@ -76,8 +76,7 @@ def text_plan(behaviour: Behaviour, texting: Texting, attempt_id: int, to: str) 
     stages = (Stage(0.0, "sent"), *(() if came is Receipt.NONE else (Stage(after, came.value),)))
     answer = SAID_BY_SUFFIX.get(suffix) or share(texting.replies, said)
     base = plan(behaviour, attempt_id, to)
-    return replace(
-        base,
+    return base._replace(
         stages=stages,
         reports=() if behaviour.at_once else reports_of(base.delivery, stages, base.late),
         said=_said(answer, after + within(texting.reply, waited) / behaviour.speed, word) if _is_read(came) else None,

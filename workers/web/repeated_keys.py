@@ -44,8 +44,11 @@ def refuse_repeated_keys(body: bytes, value: object) -> None:
 def refuse_repeated(known: Collection[str], body: bytes) -> None:
     """InvalidError when the object that `body` is has one of these keys twice.
 
-    For those whose other keys are none of our business: what they report is not lost for them.
+    For those whose other keys are none of our business: what they report is not lost for them. Where none of them is
+    written twice, escaped or not, the body is not read again.
     """
+    if b"\\" not in body and not any(body.count(b'"%s"' % key.encode()) > 1 for key in known):
+        return
     pairs: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
     counted = Counter(key for key, _ in pairs)
     for key in known:
