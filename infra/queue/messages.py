@@ -16,6 +16,7 @@ SETTLE_CAMPAIGN = "settle_campaign"
 ROLL_CAMPAIGN = "roll_campaign"
 
 MOST_ENTRIES = 64
+GREATEST = 2**63 - 1
 
 
 def dial_entries(entries: Sequence[Entry]) -> Message[None]:
@@ -31,8 +32,12 @@ def entries_of(argument: object) -> list[Entry]:
 
 
 def _is_entry(fields: object) -> bool:
-    """Eight integers: one number that is none would be the end of every comparison with it."""
-    return isinstance(fields, list) and len(fields) == len(Entry._fields) and all(type(one) is int for one in fields)
+    """Eight integers that a row can hold: a number that is none would be the end of every comparison with it."""
+    return isinstance(fields, list) and len(fields) == len(Entry._fields) and all(map(_is_whole, fields))
+
+
+def _is_whole(one: object) -> bool:
+    return type(one) is int and 0 <= one <= GREATEST
 
 
 def ingest_cohort(cohort_id: int) -> Message[None]:

@@ -28,6 +28,8 @@ def test_entries_are_read_as_they_were_sent() -> None:
         pytest.param([list(ENTRY._replace(slot=float("nan")))], id="no number"),  # type: ignore[arg-type]
         pytest.param([list(ENTRY._replace(number=True))], id="no integer"),
         pytest.param([list(ENTRY._replace(contact_id="1"))], id="a text"),  # type: ignore[arg-type]
+        pytest.param([list(ENTRY._replace(contact_id=2**63))], id="more than a row can hold"),
+        pytest.param([list(ENTRY._replace(caller=-1))], id="less than none"),
         pytest.param([list(ENTRY)] * (MOST_ENTRIES + 1), id="too many"),
     ],
 )
