@@ -39,8 +39,9 @@ SHORTEST_SLEEP_SECONDS, LONGEST_SLEEP_SECONDS = 0.001, 0.05
 CONTROL_SECONDS = 0.1
 IDLE_CONTROL_SECONDS = 0.5
 STORE_AWAY_SECONDS = 0.5
-# Fewer than a process has connections: its control state and its reports need some too.
-MOST_CLAIMS = 3
+# Claims at once, of those that are on their way to their slots: more of them would only wait for each other. Both are
+# fewer than a process has connections, for its control state and its reports need some too.
+MOST_CLAIMS, MOST_ON_THEIR_WAY = 3, 6
 MOST_TRIES = 3
 DRAIN_SECONDS = 5.0
 
@@ -63,6 +64,7 @@ class Engine:
         self._arrivals = 0
         self._arrived = asyncio.Event()
         self._claims = asyncio.Semaphore(MOST_CLAIMS)
+        self._on_their_way = asyncio.Semaphore(MOST_ON_THEIR_WAY)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def accept(self, entries: Iterable[Sequence[int]]) -> None:
@@ -74,7 +76,7 @@ class Engine:
                 self._arrivals += 1
                 heappush(self._waiting, (entry.slot, self._arrivals, entry))
         self._arrived.set()
-        async with self._claims:
+        async with self._on_their_way:
             return
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -135,14 +137,14 @@ class Engine:
 
     async def _take_through(self, batch: Sequence[Entry]) -> None:
         """Claim and dial; who comes next waits at the door until so few are on their way that it will be in time."""
-        async with self._claims:
+        async with self._on_their_way:
             await self._claim_and_dial(batch)
             await self._alarm.until(batch[-1].slot)
 
     async def _claim_and_dial(self, batch: Sequence[Entry]) -> None:
         begun = self._clock.now()
         try:
-            async with self._database.connect() as connection:
+            async with self._claims, self._database.connect() as connection:
                 entries = await self._claimable(connection, batch)
                 claimed, refused = await self._claim(connection, entries) if entries else ([], [])
         except (OSError, SQLAlchemyError) as error:

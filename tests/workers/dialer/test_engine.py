@@ -28,7 +28,7 @@ from tests.shifted import shifted_clock
 from tests.texting import texting
 from tests.workers.runtimes import with_runtime
 from tests.zones import zone_where_it_is
-from workers.dialer.engine import Engine
+from workers.dialer.engine import CLAIM_SPAN, Engine
 from workers.dialer.tally import Tally
 from workers.runtime import Runtime
 
@@ -93,13 +93,13 @@ def test_each_entry_is_dialled_once_at_its_slot_and_recorded(run: Run, settings:
 def test_while_too_many_are_on_their_way_no_further_message_is_taken(
     run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.dialer.engine.MOST_CLAIMS", 1)
+    monkeypatch.setattr("workers.dialer.engine.MOST_ON_THEIR_WAY", 1)
     made = run(lambda db: scene(db, contacts=2, attempts_per_second=100))
     slot, taken = now() + 3 * AHEAD, list[int]()
 
     async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
         await engine.accept(_message([entry(made, made.contact_ids[0], slot=slot)]))
-        await _until(engine._claims.locked)  # noqa: SLF001 - that it is full shows nowhere else
+        await _until(engine._on_their_way.locked)  # noqa: SLF001 - that it is full shows nowhere else
         await engine.accept(_message([entry(made, made.contact_ids[1], slot=slot + 3 * AHEAD)]))
         taken.append(runtime.clock.now())
         await _until(lambda: len(provider.placed) == 2)
@@ -274,6 +274,33 @@ def test_entries_that_become_late_while_the_database_is_slow_are_not_claimed(
     placed = _dial(settings.model_copy(update={"slot_tolerance_ms": NARROW}), made, step)
 
     assert (placed, len(claims)) == ([], 1)
+
+
+def test_of_those_on_their_way_only_so_many_are_being_claimed(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.dialer.engine.MOST_CLAIMS", 1)
+    made = run(lambda db: scene(db, contacts=4, attempts_per_second=100))
+    under_way: list[int] = []
+    at_once: list[int] = []
+    claim = attempts.claim
+
+    async def counted(connection: AsyncConnection, entries: Sequence[Any], **options: Any) -> Any:
+        under_way.append(1)
+        at_once.append(len(under_way))
+        await asyncio.sleep(2 * CLAIM_SPAN / 1e6)
+        under_way.pop()
+        return await claim(connection, entries, **options)
+
+    async def step(engine: Engine, _: Provider, __: Runtime) -> None:
+        monkeypatch.setattr(attempts, "claim", counted)
+        for index, one in enumerate(made.contact_ids):
+            await engine.accept(_message([entry(made, one, slot=now() + AHEAD + index * (CLAIM_SPAN + 1000))]))
+        await _until(lambda: len(at_once) > 1)
+
+    _dial(settings, made, step)
+
+    assert set(at_once) == {1}
 
 
 def test_a_claim_whose_answer_is_lost_is_given_back_and_not_dialled(
