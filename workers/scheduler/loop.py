@@ -31,7 +31,7 @@ from workers.scheduler.refill import Refill, second_look
 logger = structlog.get_logger()
 
 STAND_BY_SECONDS = 0.25
-REFRESH_SECONDS = 0.1
+REFRESH_SECONDS, IDLE_REFRESH_SECONDS = 0.1, 0.25
 REFILL_SECONDS = 0.05
 SECOND_LOOK_SECONDS = 0.25
 CORRECT_SECONDS = 1.0
@@ -88,6 +88,7 @@ class Term:
         self._refill = Refill()
         self._queue = DialQueue(runtime.broker)
         self._reconciler = Reconciler(runtime)
+        self._refreshed_at = float("-inf")
         self._vain_looks = 0
         self._held_back: Hold | None = None
         self._held_until = 0
@@ -170,6 +171,10 @@ class Term:
         """Not before the last holder's slots are over: until then some of them may still be claimed."""
         if self._clock.now() < self._free_at:
             return
+        at = asyncio.get_running_loop().time()
+        if not self._board.lanes and at - self._refreshed_at < IDLE_REFRESH_SECONDS:
+            return
+        self._refreshed_at = at
         async with self._database.connect() as connection:
             await self._board.refresh(connection, self._clock.now())
 
