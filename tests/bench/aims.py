@@ -8,7 +8,7 @@ from tests.bench import meter
 from tests.bench.crowd import Crowd
 from tests.bench.growth import Growth
 from tests.bench.idle import Idle
-from tests.bench.pace import FULL, Kept, Pace
+from tests.bench.pace import FULL, Cost, Kept, Pace
 from tests.bench.saturation import OURS, Saturated, ratio
 
 ARRIVE_TOGETHER = 1.02
@@ -42,8 +42,12 @@ def of_pace(found: Pace) -> list[Aim]:
         _most("slow campaigns: mean gap x R", MOST_GAP, gaps, "{:.4f}"),
         _most("pause: last start, ms after the answer", PAUSED_MS, max(found.paused.last_start), "{:.0f}"),
         _most("resume: worst second, starts", FULL, found.paused.worst_second, "{:.0f}"),
-        _most("cost at 500/s, cores of Outdial's Python", FULL_CORES, found.cost.python, "{:.3f}"),
+        *(_most(f"500/s, {_dialers(one)}: cores of Python", FULL_CORES, one.python, "{:.3f}") for one in found.costs),
     ]
+
+
+def _dialers(one: Cost) -> str:
+    return "one dialer" if one.dialers == 1 else f"{one.dialers} dialers"
 
 
 def _of_kept(one: Kept) -> list[Aim]:

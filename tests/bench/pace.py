@@ -32,10 +32,11 @@ MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """How long each stretch lasts; the slowest rate needs 30 starts."""
+    """How long each stretch lasts; the slowest rate needs 30 starts. `alone` is that with one dialer."""
 
     full: float = 60.0
     slow: float = 62.0
+    alone: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Cost:
     """Cores by role at the full rate and of all the rest, and the megabytes of each process."""
 
     rate: float
+    dialers: int
     cores: dict[str, float]
     memory: dict[str, list[float]]
     slots: Slots
@@ -84,7 +86,7 @@ class Pace:
     kept: list[Kept]
     sparse: list[Sparse]
     paused: Paused
-    cost: Cost
+    costs: list[Cost]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,31 @@ class Change:
 
 
 def measure(times: Times) -> Pace:
-    with tempfile.TemporaryDirectory(prefix="outdial-bench-") as folder:
-        with site(Path(folder), PROVIDER, dialers=DIALERS) as place:
-            trunk = place.connect()
-            full, cost, paused = _full(place, trunk, times.full)
-            slow, few = _slow(place, trunk, times.slow)
-        return Pace([full, *slow], few, paused, cost)
+    """On four dialers; what the full rate costs also with one, as `outdial up` has it."""
+    with _place(DIALERS) as place:
+        trunk = place.connect()
+        full, cost, paused = _full(place, trunk, times.full)
+        slow, few = _slow(place, trunk, times.slow)
+    with _place(1) as place:
+        alone = _alone(place, place.connect(), times.alone)
+    return Pace([full, *slow], few, paused, [cost, alone])
+
+
+@contextmanager
+def _place(dialers: int) -> Iterator[Site]:
+    with (
+        tempfile.TemporaryDirectory(prefix="outdial-bench-") as folder,
+        site(Path(folder), PROVIDER, dialers=dialers) as place,
+    ):
+        yield place
+
+
+def _alone(place: Site, trunk: int, seconds: float) -> Cost:
+    campaign_id = place.draft(FULL, phones(0, round(FULL * (seconds + SETTLE_SECONDS + 5))), trunk)
+    place.settled([campaign_id])
+    place.start(campaign_id)
+    time.sleep(SETTLE_SECONDS)
+    return _cost(place, seconds, 1)
 
 
 def _full(place: Site, trunk: int, seconds: float) -> tuple[Kept, Cost, Paused]:
@@ -111,7 +132,7 @@ def _full(place: Site, trunk: int, seconds: float) -> tuple[Kept, Cost, Paused]:
     with _beside_timers([FULL], seconds + SETTLE_SECONDS) as timers:
         place.start(campaign_id)
         time.sleep(SETTLE_SECONDS)
-        cost = _cost(place, seconds)
+        cost = _cost(place, seconds, DIALERS)
     changes = [_pause_and_resume(place, campaign_id) for _ in range(PAUSES)]
     place.act(campaign_id, "cancel")
     time.sleep(SETTLE_SECONDS)
@@ -119,13 +140,13 @@ def _full(place: Site, trunk: int, seconds: float) -> tuple[Kept, Cost, Paused]:
     return kept, cost, _paused(place, campaign_id, changes)
 
 
-def _cost(place: Site, seconds: float) -> Cost:
+def _cost(place: Site, seconds: float, dialers: int) -> Cost:
     before, slots = place.reading(), place.slots()
     began = time.monotonic()
     time.sleep(seconds)
     lasted, after = time.monotonic() - began, place.reading()
     cores = {role: cpu / lasted for role, cpu in after.since(before).items()}
-    return Cost(FULL, cores, after.memory, place.slots().since(slots), after.others_since(before) / lasted)
+    return Cost(FULL, dialers, cores, after.memory, place.slots().since(slots), after.others_since(before) / lasted)
 
 
 def _pause_and_resume(place: Site, campaign_id: int) -> Change:

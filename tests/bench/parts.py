@@ -32,7 +32,7 @@ class Bench:
 
 
 def _pace(bench: Bench) -> pace.Pace:
-    times = pace.Times(bench.either(12, 60), bench.either(16, 62))
+    times = pace.Times(bench.either(12, 60), bench.either(16, 62), bench.either(10, 20))
     bench.say(f"500 a second for {times.full:g} s, pauses, then slower campaigns for {times.slow:g} s")
     found = pace.measure(times)
     tables.pace(bench.console, found)

@@ -28,7 +28,8 @@ def pace(console: Console, found: Pace) -> None:
     _lateness(console, found.kept)
     _sparse(console, found)
     _paused(console, found)
-    _cost(console, found.cost)
+    for cost in found.costs:
+        _cost(console, cost)
 
 
 def _lateness(console: Console, kept: Sequence[Kept]) -> None:
@@ -70,7 +71,7 @@ def _paused(console: Console, found: Pace) -> None:
 
 
 def _cost(console: Console, one: Cost) -> None:
-    console.print(_by_role(f"Cost at {one.rate:g}/s", "cores", one.cores, one.memory))
+    console.print(_by_role(f"Cost at {one.rate:g}/s, dialers: {one.dialers}", "cores", one.cores, one.memory))
     console.print(f"Outdial's Python together: {one.python:.3f} of a core; others used {one.others:.2f}.")
     console.print(f"Slots: {slots(one.slots)}.\n")
 
