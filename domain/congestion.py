@@ -14,7 +14,7 @@ from enum import StrEnum
 # A message that still waits so shortly before its first slot will be claimed late.
 IN_TIME = 25_000
 PATIENCE = 2
-# The longer nothing waits, the faster the way back: a tenth in the first second, a third of the rest in the next.
+# What the stretch loses of itself at a tick, for each in a row at which nothing waited: the way back begins slowly.
 EASE = 0.0005
 MOST_STRETCH = 50.0
 LEAST_TICKS, MOST_TICKS = 5, 10

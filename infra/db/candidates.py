@@ -6,7 +6,7 @@ Where each contact has hours of its own, the page says whose they are, and who i
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import CursorResult, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,7 +26,10 @@ class Page:
     contact_id: int = 0
 
 
-class Due(NamedTuple):
+@dataclass(slots=True)
+class Due:
+    """Not frozen, nor are those that are more: a page has hundreds, and making each would take five times as long."""
+
     campaign_id: int
     contact_id: int
     run: int
@@ -34,27 +37,18 @@ class Due(NamedTuple):
     due_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Callee:
+@dataclass(slots=True)
+class Callee(Due):
     """A due contact with what tells where it is; it stays in memory."""
 
-    campaign_id: int
-    contact_id: int
-    run: int
-    attempts: int
-    due_at: datetime
     phone: str = field(repr=False)
     timezone: str | None
 
 
-class Returned(NamedTuple):
+@dataclass(slots=True)
+class Returned(Due):
     """A contact that waits for an attempt, `was_refused` when one of this run was sent and the provider refused it."""
 
-    campaign_id: int
-    contact_id: int
-    run: int
-    attempts: int
-    due_at: datetime
     was_refused: bool
 
 

@@ -47,7 +47,7 @@ SECOND_LOOK = 1_000_000
 REMEMBERED = 60_000_000
 NEXT_MOMENTS = timedelta(seconds=1)
 
-T = TypeVar("T", Due, Callee)
+T = TypeVar("T", bound=Due)
 Read = Callable[[AsyncConnection, Sequence[Page], datetime], Awaitable[list[T]]]
 
 
@@ -70,7 +70,7 @@ class Cursor:
         self.read_at = now
         return Page(campaign_id, limit, self.due_at, self.contact_id)
 
-    def moved_to(self, page: Sequence[Due] | Sequence[Callee], limit: int, now: datetime) -> None:
+    def moved_to(self, page: Sequence[Due], limit: int, now: datetime) -> None:
         if self.read_at == self.started_at:
             self.floor = min(page[0].due_at if page else now, now - BEHIND)
         self.is_short = len(page) < limit
