@@ -252,7 +252,10 @@ def test_many_reports_are_committed_together(run: Run, settings: Settings) -> No
     assert run(lambda db: number_of(db, "(SELECT DISTINCT xmin FROM attempts WHERE outcome = 'completed') AS t")) == 1
 
 
-def test_every_batch_is_gathered_until_it_is_large(run: Run, settings: Settings) -> None:
+def test_what_a_batch_leaves_over_is_gathered_until_it_is_large(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.recorder.MOST_REPORTS", ENOUGH_REPORTS)
     made = run(lambda db: scene(db, contacts=2 * ENOUGH_REPORTS))
     ids = run(lambda db: claimed(db, made))
 
@@ -262,9 +265,9 @@ def test_every_batch_is_gathered_until_it_is_large(run: Run, settings: Settings)
         async def record(some: Sequence[int]) -> list[bool]:
             return await asyncio.gather(*(recorder.record(report("busy")._replace(attempt_id=one)) for one in some))
 
-        await record(ids[:ENOUGH_REPORTS])
-        rest = asyncio.create_task(record(ids[ENOUGH_REPORTS:-1]))
-        await asyncio.wait([rest], timeout=0.2)
+        first, rest = (asyncio.create_task(record(some)) for some in (ids[:ENOUGH_REPORTS], ids[ENOUGH_REPORTS:-1]))
+        await first
+        await asyncio.wait([rest], timeout=0.5)
         waiting = recorder.backlog
         return waiting, await record(ids[-1:]) + await rest
 

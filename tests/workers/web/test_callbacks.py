@@ -99,15 +99,6 @@ def test_what_a_provider_says_twice_of_what_we_do_not_know_costs_no_report(api: 
     assert (answer.status_code, api.reports.taken[0].status) == (204, "busy")
 
 
-@pytest.mark.parametrize("again", ['"status"', r'"\u0073tatus"'])
-def test_what_a_provider_says_twice_of_what_we_know_is_refused(api: Api, connection_id: int, again: str) -> None:
-    said = f'{{"attempt_id": 77, "status": "busy", {again} : "failed"}}'
-
-    answer = call_back(api, connection_id, said.encode())
-
-    assert (answer.status_code, api.reports.taken) == (400, [])
-
-
 def test_a_word_that_is_a_key_as_well_is_not_said_twice(api: Api, connection_id: int) -> None:
     answer = call_back(api, connection_id, b'{"attempt_id": 77, "status": "status"}')
 
