@@ -65,6 +65,10 @@ class Recorder:
 
     async def record(self, report: Report, connection_id: int | None = None) -> bool:
         """True once the report is committed; False when the attempt does not exist (on that connection)."""
+        return await self.hand_in(report, connection_id)
+
+    def hand_in(self, report: Report, connection_id: int | None = None) -> asyncio.Future[bool]:
+        """What `record` returns, for whoever has no task to wait in."""
         known: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(report, connection_id, known))
         if len(self._waiting) >= ENOUGH_REPORTS:
@@ -72,7 +76,7 @@ class Recorder:
         if self._busy is None or self._busy.done():
             self._busy = asyncio.create_task(self._drain())
         self._metrics.reports_waiting.inc()
-        return await known
+        return known
 
     @property
     def backlog(self) -> int:

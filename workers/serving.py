@@ -19,7 +19,7 @@ def server(app: ASGIApp, **options: Any) -> uvicorn.Server:
     """A server that logs nothing of its own and names no software; `options` are those of `uvicorn.Config`."""
     config = uvicorn.Config(
         app,
-        http=Bounded,
+        http=options.pop("http", Bounded),
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -1,7 +1,7 @@
 """The web process: one application, served until it is told to stop."""
 
 import asyncio
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import structlog
@@ -13,6 +13,7 @@ from workers import probes
 from workers.recorder import Recorder
 from workers.runtime import Runtime
 from workers.serving import serve_until, server
+from workers.shortcut import Shortened
 from workers.web import (
     attempts,
     callbacks,
@@ -73,7 +74,7 @@ GRACE_SECONDS = 8
 BACKLOG = 2048
 
 
-def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
+def create_app(runtime: Runtime, record: Record | None = None) -> "_App":
     """The whole HTTP surface; `record` takes what providers report (the recorder's door unless given)."""
     app = _App(
         title=description.TITLE,
@@ -92,7 +93,7 @@ def create_app(runtime: Runtime, record: Record | None = None) -> FastAPI:
     app.add_middleware(Boundary, most_upload_bytes=runtime.settings.max_upload_bytes)
     errors.install(app)
     docs.install(app)
-    app.callbacks = Callbacks(runtime, record or Recorder(runtime).record)
+    app.callbacks = Callbacks(runtime, record or Recorder(runtime).hand_in)
     app.router.routes.append(callbacks.route(app.callbacks))
     app.router.routes.append(replies.route(runtime))
     app.router.routes.extend(probes.routes(runtime, with_backlogs=True, needs=probes.OF_THE_WEB))
@@ -105,7 +106,14 @@ async def main(runtime: Runtime, stop: asyncio.Event) -> None:
     host, port = runtime.settings.host, runtime.settings.port
     logger.info("web.starting", host=host, port=port)
     app = create_app(runtime)
-    listening = server(app, host=host, port=port, backlog=BACKLOG, timeout_graceful_shutdown=GRACE_SECONDS)
+    listening = server(
+        app,
+        http=partial(Shortened, app.callbacks),
+        host=host,
+        port=port,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
     await serve_until(listening, stop)
 
 

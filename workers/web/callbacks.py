@@ -3,6 +3,7 @@
 204 means committed.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from domain.attempt import Report, Source, instant
 from domain.campaign import Instant, RowId
-from domain.errors import NotFoundError
+from domain.errors import InvalidError, NotFoundError
 from domain.recording import providers_word
 from domain.validation import invalid
 from infra.crypto import SIGNATURE_HEADER, is_signed
@@ -73,11 +74,13 @@ PATIENCE_SECONDS = 30.0
 
 
 class Callbacks:
-    """The route as an application of its own; `record` returns after the commit.
+    """The route as an application of its own, and a shortcut past it; `record` returns after the commit.
 
     Providers report several times what is dialled, and the framework's layers, which serve people, cost more than the
-    record does: these requests go past them.
+    record does: these requests go past them. Those that are in order need no application either (`workers.shortcut`).
     """
+
+    headers = (NO_GUESSING, NO_KEEPING)
 
     def __init__(self, runtime: Runtime, record: Record) -> None:
         self._clock = runtime.clock
@@ -88,9 +91,20 @@ class Callbacks:
     def takes(self, scope: Scope) -> bool:
         return scope["type"] == "http" and scope["method"] == "POST" and bool(_PATH.fullmatch(scope["path"]))
 
+    def at_once(self, scope: Scope, body: bytes) -> asyncio.Future[bool] | None:
+        """What becomes of a report that is signed and whole; None for one that there is more to say about."""
+        connection_id = _connection_id(scope)
+        if len(body) > MOST_CALLBACK_BYTES or not self._secrets.vouch(connection_id, body, signature(scope)):
+            return None
+        try:
+            said = _parsed(body)
+        except InvalidError:
+            return None
+        return asyncio.ensure_future(self._record(said.report(instant(self._clock.now())), connection_id))
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._take(int(scope["path"].rpartition("/")[2]), scope, receive)
+            await self._take(_connection_id(scope), scope, receive)
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - whatever it was, it is told in the one body
@@ -121,6 +135,10 @@ class Callbacks:
             raise TooSlowError from None
 
 
+def _connection_id(scope: Scope) -> int:
+    return int(scope["path"].rpartition("/")[2])
+
+
 async def _whole(receive: Receive) -> bytes:
     body, more = b"", True
     while more:
@@ -133,7 +151,7 @@ async def _whole(receive: Receive) -> bytes:
     return body
 
 
-_NO_CONTENT = {"type": "http.response.start", "status": 204, "headers": [NO_GUESSING, NO_KEEPING]}
+_NO_CONTENT = {"type": "http.response.start", "status": 204, "headers": Callbacks.headers}
 _NO_BODY = {"type": "http.response.body", "body": b""}
 
 
@@ -184,27 +202,46 @@ class Secrets:
         self._runtime = runtime
         self._key = required(runtime.settings.encryption_key, "OUTDIAL_ENCRYPTION_KEY")
         self._known: dict[int, _Known] = {}
+        self._reading: dict[int, asyncio.Task[_Known]] = {}
+
+    def vouch(self, connection_id: int, body: bytes, header: str) -> bool:
+        """Whether a secret that is in memory, and fresh, signed the body."""
+        known = self._known.get(connection_id)
+        return known is not None and _is_fresh(known, SECRETS_FRESH_SECONDS) and self._signs(known, body, header)
 
     async def signed(self, connection_id: int, body: bytes, header: str) -> bool:
         """Whether this connection signed the body. A failure is judged again by a secret that may just have changed."""
-        if await self._signed(connection_id, body, header, SECRETS_FRESH_SECONDS):
+        if self.vouch(connection_id, body, header):
             return True
-        return await self._signed(connection_id, body, header, SECRETS_READ_AGAIN_SECONDS)
-
-    async def _signed(self, connection_id: int, body: bytes, header: str, fresh_seconds: float) -> bool:
         known = self._known.get(connection_id)
-        if known is None or monotonic() - known.read_at > fresh_seconds:
+        if known is None or not _is_fresh(known, SECRETS_READ_AGAIN_SECONDS):
             known = await self._read(connection_id)
+        return self._signs(known, body, header)
+
+    def _signs(self, known: _Known, body: bytes, header: str) -> bool:
         now = self._runtime.clock.now() / SECOND
         return any(is_signed(secret, body, header, now) for secret in known.secrets)
 
     async def _read(self, connection_id: int) -> _Known:
+        """One reading for all who wait for it: there are hundreds whenever a busy connection's secrets grow old."""
+        reading = self._reading.get(connection_id)
+        if reading is None:
+            reading = self._reading[connection_id] = asyncio.create_task(self._fetch(connection_id))
+            reading.add_done_callback(lambda _: self._reading.pop(connection_id))
+        return await asyncio.shield(reading)
+
+    async def _fetch(self, connection_id: int) -> _Known:
+        begun = monotonic()
         async with autocommit(self._runtime.database).connect() as connection:
-            known = _Known(await connections.secrets(connection, self._key, connection_id), monotonic())
+            known = _Known(await connections.secrets(connection, self._key, connection_id), begun)
         if len(self._known) >= MOST_SECRETS:
             self._known.clear()
         self._known[connection_id] = known
         return known
+
+
+def _is_fresh(known: _Known, seconds: float) -> bool:
+    return monotonic() - known.read_at <= seconds
 
 
 async def verify(secrets: Secrets, connection_id: int, body: bytes, header: str) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.attempt import Report
 from tests.builders import JWT_SECRET
 from workers.runtime import Runtime
+from workers.web.callbacks import Callbacks
 
 T = TypeVar("T")
 EVERY_SCOPE = "campaigns:read campaigns:write contacts:write"
@@ -39,6 +40,7 @@ class Api:
     runtime: Runtime
     reports: Reports
     client: httpx.AsyncClient
+    callbacks: Callbacks
     organization_id: int
 
     def rows(self, step: Callable[[AsyncConnection], Awaitable[T]]) -> T:

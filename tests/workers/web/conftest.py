@@ -20,9 +20,10 @@ def api(settings: Settings) -> Iterator[Api]:
     with asyncio.Runner() as runner:
         opened = open_runtime(settings)
         runtime = runner.run(opened.__aenter__())
-        transport = httpx.ASGITransport(create_app(runtime, reports.record), raise_app_exceptions=False)
+        app = create_app(runtime, reports.record)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         client = httpx.AsyncClient(transport=transport, base_url="http://outdial.test")
-        api = Api(runner, runtime, reports, client, organization_id=0)
+        api = Api(runner, runtime, reports, client, app.callbacks, organization_id=0)
         api.organization_id = api.rows(organization)
         yield api
         runner.run(client.aclose())

@@ -1,5 +1,6 @@
 """Callbacks: believed by their signature only, and answered after the commit."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,12 +8,15 @@ import orjson
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Source, instant
 from infra.crypto import SIGNATURE_HEADER, sign
+from infra.db import connections
 from tests import builders
 from tests.builders import CONNECTION_SECRET
 from tests.workers.web.asking import Api
+from workers.web.callbacks import Secrets
 
 ATTEMPT = 77
 
@@ -277,3 +281,70 @@ def test_a_deleted_connection_may_still_report(api: Api, connection_id: int) -> 
 
 def test_a_callback_takes_no_other_method(api: Api, connection_id: int) -> None:
     assert api("GET", f"/api/callbacks/{connection_id}").status_code == 405
+
+
+def signed_now(api: Api, body: bytes, secret: str) -> str:
+    return sign(secret, body, api.runtime.clock.now() // 1_000_000)
+
+
+def by_the_shortcut(api: Api, connection_id: int, body: bytes, *, secret: str = CONNECTION_SECRET) -> bool | None:
+    """What `Callbacks.at_once` says; None when it leaves the request to the application."""
+    scope = {
+        "path": f"/api/callbacks/{connection_id}",
+        "headers": [(SIGNATURE_HEADER.lower().encode(), signed_now(api, body, secret).encode())],
+    }
+
+    async def settled() -> bool | None:
+        found = api.callbacks.at_once(scope, body)
+        return None if found is None else await found
+
+    return api.runner.run(settled())
+
+
+REPORT = b'{"attempt_id": 77, "status": "busy"}'
+
+
+def test_a_report_in_order_takes_the_shortcut_while_its_connections_secret_is_in_memory(
+    api: Api, connection_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = by_the_shortcut(api, connection_id, REPORT)
+    call_back(api, connection_id, REPORT)
+
+    after = by_the_shortcut(api, connection_id, REPORT)
+
+    monkeypatch.setattr("workers.web.callbacks.SECRETS_FRESH_SECONDS", -1)
+    assert (before, after, by_the_shortcut(api, connection_id, REPORT)) == (None, True, None)
+    assert [report.status for report in api.reports.taken] == ["busy", "busy"]
+
+
+def test_whatever_is_wrong_with_a_report_is_told_by_the_application(api: Api, connection_id: int) -> None:
+    call_back(api, connection_id, REPORT)
+    api.reports.taken.clear()
+
+    forged = by_the_shortcut(api, connection_id, REPORT, secret="another secret of some length")
+    broken = by_the_shortcut(api, connection_id, b'{"attempt_id": 77}')
+    twice = by_the_shortcut(api, connection_id, b'{"attempt_id": 77, "status": "busy", "status": "failed"}')
+    large = by_the_shortcut(api, connection_id, REPORT[:-1] + b', "x": "' + b"a" * 70_000 + b'"}')
+
+    assert ([forged, broken, twice, large], api.reports.taken) == ([None] * 4, [])
+    assert by_the_shortcut(api, connection_id, b'{"attempt_id": 78, "status": "busy"}') is False
+
+
+def test_a_secret_that_grows_old_under_load_is_read_once(
+    api: Api, connection_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    secrets = connections.secrets
+
+    async def counted(connection: AsyncConnection, key: str, wanted: int) -> tuple[str, ...]:
+        read.append(wanted)
+        return await secrets(connection, key, wanted)
+
+    monkeypatch.setattr(connections, "secrets", counted)
+    known = Secrets(api.runtime)
+    header = signed_now(api, REPORT, CONNECTION_SECRET)
+
+    async def asked() -> list[bool]:
+        return await asyncio.gather(*(known.signed(connection_id, REPORT, header) for _ in range(50)))
+
+    assert (api.runner.run(asked()), read) == ([True] * 50, [connection_id])
