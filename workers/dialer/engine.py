@@ -33,15 +33,19 @@ from workers.runtime import Runtime
 
 logger = structlog.get_logger()
 
-CLAIM_SPAN = 40_000
+# What follows so closely is claimed together; a few cost as much as dozens, so they take more that comes later along.
+CLAIM_SPAN, LONGEST_CLAIM_SPAN = 40_000, 100_000
+ENOUGH_CLAIMED, MOST_CLAIMED = 50, 256
+# Whoever has not begun a claim by so much after it was to begin takes no further message, and looks again so often.
+BEHIND = 20_000
+BEHIND_SECONDS = 0.005
 # The loop's timers count whole milliseconds.
 SHORTEST_SLEEP_SECONDS, LONGEST_SLEEP_SECONDS = 0.001, 0.05
 CONTROL_SECONDS = 0.1
 IDLE_CONTROL_SECONDS = 0.5
 STORE_AWAY_SECONDS = 0.5
-# Claims at once, of those that are on their way to their slots: more of them would only wait for each other. Both are
-# fewer than a process has connections, for its control state and its reports need some too.
-MOST_CLAIMS, MOST_ON_THEIR_WAY = 3, 6
+# At once: more of them would only wait for each other. What comes due while all are under way is claimed together.
+MOST_CLAIMS = 3
 MOST_TRIES = 3
 DRAIN_SECONDS = 5.0
 
@@ -64,11 +68,11 @@ class Engine:
         self._arrivals = 0
         self._arrived = asyncio.Event()
         self._claims = asyncio.Semaphore(MOST_CLAIMS)
-        self._on_their_way = asyncio.Semaphore(MOST_ON_THEIR_WAY)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_running = True
 
     async def accept(self, entries: Iterable[Sequence[int]]) -> None:
-        """Take the entries of one message. It returns when another may come: not while too many are on their way."""
+        """Take the entries of one message. It returns when another may come: not while claims are behind."""
         now = self._clock.now()
         for fields in entries:
             entry = Entry(*fields)
@@ -76,8 +80,8 @@ class Engine:
                 self._arrivals += 1
                 heappush(self._waiting, (entry.slot, self._arrivals, entry))
         self._arrived.set()
-        async with self._on_their_way:
-            return
+        while self._is_behind():  # noqa: ASYNC110 - it is time that passes, and nothing else, that makes it so
+            await asyncio.sleep(BEHIND_SECONDS)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Dial until `stop`, then let what is claimed finish; entries not claimed yet are simply dropped."""
@@ -85,10 +89,12 @@ class Engine:
         try:
             while not stop.is_set():
                 await self._pause()
-                if batch := self._falling_due():
-                    self._start(self._take_through(batch))
+                if self._is_due():
+                    await self._claims.acquire()
+                    self._start(self._claim_and_dial(self._falling_due()))
             await self._drain()
         finally:
+            self._is_running = False
             # Waited for: a connection that it is just reading from must be back before the pool is closed.
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
@@ -123,42 +129,50 @@ class Engine:
         else:
             await asyncio.sleep(0)
 
+    def _is_due(self, late_by: int = 0) -> bool:
+        """Whether there is an entry whose claim was to begin so long ago, or is now."""
+        return bool(self._waiting) and self._waiting[0][0] + late_by <= self._clock.now() + self._lead.length
+
+    def _is_behind(self) -> bool:
+        return self._is_running and self._is_due(BEHIND)
+
     def _falling_due(self) -> list[Entry]:
         """What must be claimed now, with what follows it closely, so that claims come in groups."""
         now, lead = self._clock.now(), self._lead.length
-        if not self._waiting or self._waiting[0][0] > now + lead:
-            return []
         batch: list[Entry] = []
-        while self._waiting and self._waiting[0][0] <= now + lead + CLAIM_SPAN:
+        while len(batch) < MOST_CLAIMED and self._waiting and self._waiting[0][0] <= now + lead + _span(batch):
             entry = heappop(self._waiting)[2]
             if self._is_usable(entry, now):
                 batch.append(entry)
         return batch
 
-    async def _take_through(self, batch: Sequence[Entry]) -> None:
-        """Claim and dial; who comes next waits at the door until so few are on their way that it will be in time."""
-        async with self._on_their_way:
-            await self._claim_and_dial(batch)
-            await self._alarm.until(batch[-1].slot)
-
     async def _claim_and_dial(self, batch: Sequence[Entry]) -> None:
+        """It gives one of the `_claims` back."""
+        try:
+            claimed = await self._claimed(batch) if batch else []
+        finally:
+            self._claims.release()
+        for claim in claimed:
+            self._start(self._dial.attempt(claim))
+
+    async def _claimed(self, batch: Sequence[Entry]) -> list[Claimed]:
+        """What of a batch is this process's to dial; the rest is counted as void."""
         begun = self._clock.now()
         try:
-            async with self._claims, self._database.connect() as connection:
+            async with self._database.connect() as connection:
                 entries = await self._claimable(connection, batch)
                 claimed, refused = await self._claim(connection, entries) if entries else ([], [])
         except (OSError, SQLAlchemyError) as error:
             logger.warning("entries.unclaimed", error=type(error).__name__, entries=len(batch))
             for entry in batch:
                 self._dial.tally.void(entry, "unclaimed")
-            return
+            return []
         if entries:
             self._lead.took(self._clock.now() - begun)
         for one in refused:
             logger.debug("entry.refused", contact_id=one.entry.contact_id, reason=one.reason)
             self._dial.tally.void(one.entry, one.reason)
-        for claim in claimed:
-            self._start(self._dial.attempt(claim))
+        return claimed
 
     async def _claimable(self, connection: AsyncConnection, batch: Sequence[Entry]) -> list[tuple[Entry, str]]:
         """The entries that can still be used, with their calling numbers. An unknown epoch may be a new one."""
@@ -244,3 +258,7 @@ class Engine:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("dial.crashed", exc_info=error)
+
+
+def _span(batch: Sequence[Entry]) -> int:
+    return CLAIM_SPAN if len(batch) >= ENOUGH_CLAIMED else LONGEST_CLAIM_SPAN

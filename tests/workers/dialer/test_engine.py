@@ -29,6 +29,7 @@ from tests.texting import texting
 from tests.workers.runtimes import with_runtime
 from tests.zones import zone_where_it_is
 from workers.dialer.engine import CLAIM_SPAN, Engine
+from workers.dialer.lead import LEAST
 from workers.dialer.tally import Tally
 from workers.runtime import Runtime
 
@@ -90,23 +91,82 @@ def test_each_entry_is_dialled_once_at_its_slot_and_recorded(run: Run, settings:
     assert (run(miscounts), run(contradictions)) == ([], [])
 
 
-def test_while_too_many_are_on_their_way_no_further_message_is_taken(
+def test_who_is_behind_with_claims_takes_no_further_message(
     run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.dialer.engine.MOST_ON_THEIR_WAY", 1)
     made = run(lambda db: scene(db, contacts=2, attempts_per_second=100))
-    slot, taken = now() + 3 * AHEAD, list[int]()
+    order: list[str] = []
 
-    async def step(engine: Engine, provider: Provider, runtime: Runtime) -> None:
-        await engine.accept(_message([entry(made, made.contact_ids[0], slot=slot)]))
-        await _until(engine._on_their_way.locked)  # noqa: SLF001 - that it is full shows nowhere else
-        await engine.accept(_message([entry(made, made.contact_ids[1], slot=slot + 3 * AHEAD)]))
-        taken.append(runtime.clock.now())
+    async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
+        claims = _slow_claims(engine, monkeypatch, seconds=0.3, most=1)
+        await engine.accept(_message([entry(made, made.contact_ids[0], slot=now() + 10_000)]))
+        await _until(lambda: len(claims) == 1)
+        await engine.accept(_message([entry(made, made.contact_ids[1], slot=now() + 10_000)]))
+        order.extend(["claimed"] * len(claims))
+        order.append("taken")
         await _until(lambda: len(provider.placed) == 2)
 
     _dial(settings, made, step)
 
-    assert taken[0] >= slot
+    assert order == ["claimed", "claimed", "taken"]
+
+
+def test_whoever_has_stopped_lets_a_message_go(run: Run, settings: Settings) -> None:
+    made = run(lambda db: scene(db, contacts=1, attempts_per_second=100))
+    stopped = list[Engine]()
+
+    async def step(engine: Engine, _: Provider, __: Runtime) -> None:
+        stopped.append(engine)
+
+    _dial(settings, made, step)
+
+    asyncio.run(asyncio.wait_for(stopped[0].accept(_message([entry(made, made.contact_ids[0], slot=now())])), 5))
+
+
+def test_what_comes_due_while_claims_are_under_way_is_claimed_together(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(lambda db: scene(db, contacts=4, attempts_per_second=100))
+    found: list[Sequence[Any]] = []
+
+    async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
+        claims = _slow_claims(engine, monkeypatch, seconds=0.5, most=1)
+        first, *others = made.contact_ids
+        await engine.accept(_message([entry(made, first, slot=now() + LEAST)]))
+        await _until(lambda: len(claims) == 1)
+        await asyncio.gather(*(engine.accept(_message([entry(made, one, slot=now() + LEAST)])) for one in others))
+        await _until(lambda: len(provider.placed) == 4)
+        found.extend(claims)
+
+    _dial(settings, made, step)
+
+    assert [len(entries) for entries in found] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("bound", "together"),
+    [(("ENOUGH_CLAIMED", 3), [3]), (("ENOUGH_CLAIMED", 1), [1, 2]), (("MOST_CLAIMED", 2), [2, 1])],
+)
+def test_a_few_take_along_what_comes_later_and_many_what_follows_closely(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch, bound: tuple[str, int], together: list[int]
+) -> None:
+    for constant, value in (("CLAIM_SPAN", 400_000), ("LONGEST_CLAIM_SPAN", 2_000_000), bound):
+        monkeypatch.setattr(f"workers.dialer.engine.{constant}", value)
+    made = run(lambda db: scene(db, contacts=3, attempts_per_second=100))
+    found: list[Sequence[Any]] = []
+
+    async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
+        claims = _slow_claims(engine, monkeypatch, seconds=0.0, most=1)
+        slots = [now() + AHEAD + after for after in (0, 1_000_000, 1_100_000)]
+        await engine.accept(
+            _message([entry(made, one, slot=at) for one, at in zip(made.contact_ids, slots, strict=True)])
+        )
+        await _until(lambda: len(provider.placed) == 3)
+        found.extend(claims)
+
+    _dial(settings, made, step)
+
+    assert [len(entries) for entries in found] == together
 
 
 def test_what_the_provider_is_told_is_the_campaigns_and_the_contacts(run: Run, settings: Settings) -> None:
@@ -256,29 +316,21 @@ def test_entries_that_become_late_while_the_database_is_slow_are_not_claimed(
     run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = run(lambda db: scene(db, contacts=6, attempts_per_second=100))
-    claims: list[Sequence[Any]] = []
-    claim = attempts.claim
-
-    async def slow(connection: AsyncConnection, entries: Sequence[Any], **options: Any) -> Any:
-        claims.append(entries)
-        await asyncio.sleep((AHEAD + 2 * NARROW * 1000) / 1e6)
-        return await claim(connection, entries, **options)
+    found: list[Sequence[Any]] = []
 
     async def step(engine: Engine, _: Provider, __: Runtime) -> None:
-        monkeypatch.setattr(attempts, "claim", slow)
-        monkeypatch.setattr(engine, "_claims", asyncio.Semaphore(1))
+        claims = _slow_claims(engine, monkeypatch, seconds=(AHEAD + 2 * NARROW * 1000) / 1e6, most=1)
         for index, one in enumerate(made.contact_ids):
             await engine.accept(_message([entry(made, one, slot=now() + AHEAD + index * 25_000)]))
         await _until(lambda: len(claims) > 0)
+        found.extend(claims)
 
     placed = _dial(settings.model_copy(update={"slot_tolerance_ms": NARROW}), made, step)
 
-    assert (placed, len(claims)) == ([], 1)
+    assert (placed, len(found)) == ([], 1)
 
 
-def test_of_those_on_their_way_only_so_many_are_being_claimed(
-    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_so_many_claims_are_made_at_once(run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.dialer.engine.MOST_CLAIMS", 1)
     made = run(lambda db: scene(db, contacts=4, attempts_per_second=100))
     under_way: list[int] = []
@@ -545,6 +597,21 @@ def test_who_was_claimed_before_the_clock_was_set_back_is_given_back_and_keeps_n
     assert [one["to"] for one in placed] == [phone(1)]
     assert run(lambda db: number_of(db, "attempts")) == 2
     assert (run(miscounts), run(contradictions)) == ([], [])
+
+
+def _slow_claims(engine: Engine, monkeypatch: pytest.MonkeyPatch, *, seconds: float, most: int) -> list[Sequence[Any]]:
+    """What is claimed from now on, in claims that take so long, and so many of them at once."""
+    claims: list[Sequence[Any]] = []
+    claim = attempts.claim
+
+    async def slow(connection: AsyncConnection, entries: Sequence[Any], **options: Any) -> Any:
+        claims.append(entries)
+        await asyncio.sleep(seconds)
+        return await claim(connection, entries, **options)
+
+    monkeypatch.setattr(attempts, "claim", slow)
+    monkeypatch.setattr(engine, "_claims", asyncio.Semaphore(most))
+    return claims
 
 
 def _entries(made: Scene, **fields: Any) -> list[Entry]:
