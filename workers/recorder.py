@@ -36,8 +36,8 @@ from workers.control import SpecCache
 from workers.runtime import Runtime
 
 # A batch costs as much as dozens of reports, so whom nobody waits for is patient; but one batch must not keep the loop.
-GATHER_SECONDS, PATIENT_SECONDS = 0.08, 0.25
-ENOUGH_REPORTS = 128
+GATHER_SECONDS, PATIENT_SECONDS = 0.08, 0.5
+ENOUGH_REPORTS = 250
 MOST_REPORTS = 500
 MOST_TRIES = 5
 WRONG_DATA = frozenset({"22", "23"})
