@@ -14,6 +14,7 @@ from domain.pacing import SECOND, pace
 from tests.bench import meter
 from tests.bench.peers.run import Stage, plain_actors, stage
 from tests.bench.site import QUIET, Site, Slots, phones, site
+from tests.bench.speed import speedometer
 
 OURS, PEER = "Outdial", "dramatiq actor a contact"
 RATE = 500.0
@@ -58,18 +59,22 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What stands in the ledger and on the meters at one instant (seconds)."""
+    """What stands in the ledger and on the meters at one instant (seconds); `piece_micros` is since the last one."""
 
     at: float
     started: int
     complete: int
     reading: meter.Reading
     slots: Slots | None = None
+    piece_micros: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Saturated:
-    """A busy stretch: `cpu` in seconds and `memory` in megabytes by role; `others` is the CPU of all the rest."""
+    """A busy stretch: `cpu` in seconds and `memory` in megabytes by role; `others` is the CPU of all the rest.
+
+    `piece_micros` is the CPU time of a fixed piece of Python meanwhile (`speed`): the more, the slower the machine.
+    """
 
     name: str
     provider: str
@@ -79,6 +84,7 @@ class Saturated:
     cpu: dict[str, float]
     memory: dict[str, list[float]]
     others: float
+    piece_micros: float
     slots: Slots | None = None
     load: Load | None = None
 
@@ -101,9 +107,33 @@ class Saturated:
 
 def ratio(found: Sequence[Saturated]) -> float:
     """Outdial's complete attempts a second to the peer's."""
-    by_name = {one.name: one for one in found}
-    ours, peer = by_name[OURS], by_name[PEER]
+    ours, peer = _both(found)
     return ours.complete_per_second / peer.complete_per_second if peer.complete else float("inf")
+
+
+def ratio_at_equal_speed(found: Sequence[Saturated]) -> float:
+    """The same, had the machine been as fast for both."""
+    ours, peer = _both(found)
+    return ratio(found) * ours.piece_micros / peer.piece_micros
+
+
+def _both(found: Sequence[Saturated]) -> tuple[Saturated, Saturated]:
+    by_name = {one.name: one for one in found}
+    return by_name[OURS], by_name[PEER]
+
+
+def together(before: Saturated, after: Saturated) -> Saturated:
+    """Two stretches as if they were one."""
+    seconds = before.seconds + after.seconds
+    return replace(
+        after,
+        seconds=seconds,
+        started=before.started + after.started,
+        complete=before.complete + after.complete,
+        cpu={role: before.cpu.get(role, 0.0) + spent for role, spent in after.cpu.items()},
+        others=before.others + after.others,
+        piece_micros=(before.piece_micros * before.seconds + after.piece_micros * after.seconds) / seconds,
+    )
 
 
 def between(name: str, provider: str, first: Edge, last: Edge, load: Load | None = None) -> Saturated:
@@ -116,6 +146,7 @@ def between(name: str, provider: str, first: Edge, last: Edge, load: Load | None
         last.reading.since(first.reading),
         last.reading.memory,
         last.reading.others_since(first.reading),
+        last.piece_micros,
         last.slots.since(first.slots) if first.slots and last.slots else None,
         load,
     )
@@ -124,9 +155,11 @@ def between(name: str, provider: str, first: Edge, last: Edge, load: Load | None
 def busy_stretch(look: Callable[[], Edge], seconds: float) -> tuple[Edge, Edge]:
     """The edges of a stretch that begins when everything is warm."""
     time.sleep(WARM_SECONDS)
-    first = look()
-    time.sleep(seconds)
-    return first, look()
+    with speedometer() as speed:
+        first = look()
+        speed.micros()
+        time.sleep(seconds)
+        return first, replace(look(), piece_micros=speed.micros())
 
 
 def measure_most(provider: str, load: Load) -> Saturated:

@@ -12,7 +12,7 @@ from tests.bench.growth import Growth
 from tests.bench.idle import Idle
 from tests.bench.pace import Cost, Kept, Pace
 from tests.bench.peers.pacing import Limited
-from tests.bench.saturation import DIALERS, Saturated, ratio
+from tests.bench.saturation import DIALERS, Saturated, ratio, ratio_at_equal_speed
 from tests.bench.site import Slots
 
 ROLES = ("web", "scheduler", "dialer", "worker", "up", "postgres", "redis", "simulator")
@@ -119,8 +119,9 @@ def saturation(console: Console, found: Sequence[Saturated]) -> None:
             if one.slots:
                 console.print(f"Slots of {one.name}: {slots(one.slots)}.")
         if len(mine) > 1:
-            times = ratio(mine)
-            console.print(f"{times:.1f} times as many complete attempts a second as the plain actor\n")
+            times, fair = ratio(mine), ratio_at_equal_speed(mine)
+            console.print(f"{times:.1f} times as many complete attempts a second as the plain actor;")
+            console.print(f"{fair:.1f} times, had the machine been as fast for both\n")
 
 
 def saturation_rows(found: Sequence[Saturated]) -> dict[str, list[str]]:
@@ -134,6 +135,7 @@ def saturation_rows(found: Sequence[Saturated]) -> dict[str, list[str]]:
     for role in ROLES:
         rows[f"  {role}"] = [_cpu(one, role) for one in found]
     rows["cores busy, all together"] = [f"{sum(one.cpu.values()) / one.seconds:.2f}" for one in found]
+    rows["a fixed piece of Python, µs"] = [f"{one.piece_micros:,.0f}" for one in found]
     rows["cores others used meanwhile"] = [f"{one.others / one.seconds:.2f}" for one in found]
     for role in ROLES:
         rows[f"MB: {role}"] = [_memory(one, role) for one in found]

@@ -15,8 +15,19 @@ from tests.bench.idle import Idle
 from tests.bench.meter import Reading
 from tests.bench.pace import Cost, Kept, Pace, Paused
 from tests.bench.peers.pacing import Limited
-from tests.bench.saturation import Edge, Load, Saturated, between
+from tests.bench.saturation import (
+    OURS,
+    PEER,
+    Edge,
+    Load,
+    Saturated,
+    between,
+    ratio,
+    ratio_at_equal_speed,
+    together,
+)
 from tests.bench.site import Slots, Step
+from tests.bench.speed import speedometer
 
 CPU = dict.fromkeys((*tables.ROLES[:4], "postgres", "redis", "simulator"), 1.0)
 MEMORY = {role: [100.0, 120.0] for role in CPU}
@@ -34,11 +45,28 @@ GROWTH = Growth([Grown(5_000_000, "half claimed, a snapshot open", SPREAD, SPREA
 
 
 def edge(at: float, complete: int, cpu: float) -> Edge:
-    return Edge(at, complete, complete, Reading(dict.fromkeys(CPU, cpu), MEMORY, cpu * 10), SLOTS)
+    return Edge(at, complete, complete, Reading(dict.fromkeys(CPU, cpu), MEMORY, cpu * 10), SLOTS, piece_micros=400.0)
 
 
 def saturated(name: str, complete: int) -> Saturated:
     return between(name, "callbacks", edge(0.0, 0, 0.0), edge(10.0, complete, 1.0), Load())
+
+
+def test_two_stretches_of_a_peer_count_as_one_and_a_faster_machine_for_nobody() -> None:
+    ours, before, after = (saturated(name, complete) for name, complete in ((OURS, 8000), (PEER, 1000), (PEER, 3000)))
+
+    both = together(before, replace(after, seconds=30.0, piece_micros=200.0))
+
+    assert (both.seconds, both.complete, both.cpu["web"], both.piece_micros) == (40.0, 4000, 2.0, 250.0)
+    assert (ratio([ours, both]), ratio_at_equal_speed([ours, both])) == (8.0, 12.8)
+
+
+def test_the_speed_of_the_machine_is_told_whenever_it_is_asked_for() -> None:
+    with speedometer() as speed:
+        first, second = speed.micros(), speed.micros()
+
+    assert first > 0
+    assert second > 0
 
 
 def held(found: list[aims.Aim]) -> dict[str, bool]:
