@@ -3,8 +3,9 @@
 When dialers or the database cannot keep up, slots pass, and one that was claimed too late costs as much as one that was
 used: granting every campaign's whole rate would get next to nothing done. A dialer that is behind takes no further
 message, so the queue tells within a tick or two. While a message waits there that should have been taken, nothing is
-granted; if that lasts, slots lie as much further apart as more was granted than was taken; then the scheduler feels its
-way back. Campaigns are only ever slowed down, so the slot theorem holds, and never to less than a slot a second.
+granted; if that lasts, slots lie further apart, by as much as more was granted than was taken, a little at a time; then
+the scheduler feels its way back. Campaigns are only ever slowed down, so the slot theorem holds, and never to less than
+a slot a second.
 """
 
 from collections import deque
@@ -17,6 +18,8 @@ PATIENCE = 2
 # What the stretch loses of itself at a tick, for each in a row at which nothing waited: the way back begins slowly.
 EASE = 0.0005
 MOST_STRETCH = 50.0
+# A dialer that stands still for a moment looks like an overload, too: it is not to cost seconds of a lower rate.
+MOST_RAISE = 1.15
 LEAST_TICKS, MOST_TICKS = 5, 10
 # Of fewer entries it cannot be told how fast they are taken.
 LEAST_TAKEN = 20
@@ -63,7 +66,7 @@ class Congestion:
             return True
         self.behind, self.in_time = self.behind + 1, 0
         if self.behind >= PATIENCE and len(self.ticks) >= LEAST_TICKS and (overload := self._overload()):
-            self.stretch = min(MOST_STRETCH, self.stretch * max(1.0, overload))
+            self.stretch = min(MOST_STRETCH, self.stretch * max(1.0, min(MOST_RAISE, overload)))
             self.ticks.clear()
         return False
 

@@ -7,7 +7,7 @@ from math import ceil
 
 import pytest
 
-from domain.congestion import MOST_STRETCH, Backlog, Congestion
+from domain.congestion import MOST_RAISE, MOST_STRETCH, Backlog, Congestion
 from domain.pacing import SECOND, pace
 
 TAU = 10_000
@@ -128,15 +128,18 @@ def test_nothing_is_granted_while_nobody_dials_and_nothing_is_adapted_to() -> No
     assert congestion.stretch == 1.0
 
 
-def test_slots_lie_as_much_further_apart_as_more_was_granted_than_was_taken() -> None:
+@pytest.mark.parametrize(("taken", "stretch"), [(184, 200 / 184), (50, MOST_RAISE)])
+def test_slots_lie_as_much_further_apart_as_more_was_granted_than_was_taken_a_little_at_a_time(
+    taken: int, stretch: float
+) -> None:
     congestion = Congestion()
 
     for tick in range(9):
-        congestion.admits(Backlog(200 * tick, 150 * tick, None), 10 * SECOND + tick * TICK)
+        congestion.admits(Backlog(200 * tick, (200 - taken) * tick, None), 10 * SECOND + tick * TICK)
     for tick in range(9, 11):
-        congestion.admits(Backlog(1800, 1800 - 50 * tick, SECOND), 10 * SECOND + tick * TICK)
+        congestion.admits(Backlog(1800, 1800 - taken * tick, SECOND), 10 * SECOND + tick * TICK)
 
-    assert congestion.stretch == pytest.approx(4.0)
+    assert congestion.stretch == pytest.approx(stretch)
 
 
 def test_a_late_message_of_few_entries_tells_nothing_of_how_fast_they_are_taken() -> None:
