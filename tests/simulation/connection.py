@@ -36,7 +36,7 @@ class Turn:
         mine = asyncio.get_running_loop().create_future()
         self._waiting.append((connection, mine))
         try:
-            async with asyncio.timeout(LOCK_SECONDS):
+            async with asyncio.timeout(connection.lock_seconds):
                 await mine
         except TimeoutError:
             self.end(connection)
@@ -60,6 +60,11 @@ class Connection:
         self._server = server
         self._real: asyncpg.Connection | None = real
         self._process = PROCESS.get()
+
+    @property
+    def lock_seconds(self) -> float | None:
+        """The world itself waits for whoever is frozen in a transaction."""
+        return LOCK_SECONDS if self._process is not None else None
 
     async def do(self, step: Any, *values: Any, what: str = "statement", **named: Any) -> Any:
         """One step on the server: it travels, is run at one instant, and answers."""
