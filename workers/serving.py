@@ -15,11 +15,13 @@ MOST_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 15.0
 
 
-def server(app: ASGIApp, **options: Any) -> uvicorn.Server:
-    """A server that logs nothing of its own and names no software; `options` are those of `uvicorn.Config`."""
+def server(app: ASGIApp, http: Any = None, **options: Any) -> uvicorn.Server:
+    """A server that logs nothing of its own and names no software. `http` makes the protocol of each connection, a
+    `Bounded` unless given; `options` are those of `uvicorn.Config`.
+    """
     config = uvicorn.Config(
         app,
-        http=options.pop("http", Bounded),
+        http=http or Bounded,
         log_config=None,
         log_level="warning",
         access_log=False,

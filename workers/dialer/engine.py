@@ -44,7 +44,8 @@ SHORTEST_SLEEP_SECONDS, LONGEST_SLEEP_SECONDS = 0.001, 0.05
 CONTROL_SECONDS = 0.1
 IDLE_CONTROL_SECONDS = 0.5
 STORE_AWAY_SECONDS = 0.5
-# At once: more of them would only wait for each other. What comes due while all are under way is claimed together.
+# Claims at once: more would only wait for each other, and control state and reports need some of a process's
+# connections, too. What comes due while all are under way is claimed together.
 MOST_CLAIMS = 3
 MOST_TRIES = 3
 DRAIN_SECONDS = 5.0
@@ -66,10 +67,10 @@ class Engine:
         self._dial = Dial(runtime, self._control, self._alarm)
         self._waiting: list[tuple[int, int, Entry]] = []
         self._arrivals = 0
-        self._arrived = asyncio.Event()
+        self._changed = asyncio.Event()
         self._claims = asyncio.Semaphore(MOST_CLAIMS)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_running = True
+        self._stop = asyncio.Event()
 
     async def accept(self, entries: Iterable[Sequence[int]]) -> None:
         """Take the entries of one message. It returns when another may come: not while claims are behind."""
@@ -79,22 +80,22 @@ class Engine:
             if self._is_usable(entry, now):
                 self._arrivals += 1
                 heappush(self._waiting, (entry.slot, self._arrivals, entry))
-        self._arrived.set()
+        self._changed.set()
         while self._is_behind():  # noqa: ASYNC110 - it is time that passes, and nothing else, that makes it so
             await asyncio.sleep(BEHIND_SECONDS)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Dial until `stop`, then let what is claimed finish; entries not claimed yet are simply dropped."""
+        self._stop = stop
         keeper = asyncio.create_task(self._keep_control())
         try:
             while not stop.is_set():
                 await self._pause()
-                if self._is_due():
+                if self._is_due() and not self._claims.locked():
                     await self._claims.acquire()
                     self._start(self._claim_and_dial(self._falling_due()))
             await self._drain()
         finally:
-            self._is_running = False
             # Waited for: a connection that it is just reading from must be back before the pool is closed.
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
@@ -116,15 +117,15 @@ class Engine:
         return False
 
     async def _pause(self) -> None:
-        """Until the next entry must be claimed, one arrives, or a moment has passed."""
-        self._arrived.clear()
+        """Until the next entry must be claimed and can be, one arrives, or a moment has passed."""
+        self._changed.clear()
         wait = LONGEST_SLEEP_SECONDS
-        if self._waiting:
+        if self._waiting and not self._claims.locked():
             wait = min(wait, (self._waiting[0][0] - self._lead.length - self._clock.now()) / 1e6)
         if wait > 0:
             loop = asyncio.get_running_loop()
-            timer = loop.call_later(max(wait, SHORTEST_SLEEP_SECONDS), self._arrived.set)
-            await self._arrived.wait()
+            timer = loop.call_later(max(wait, SHORTEST_SLEEP_SECONDS), self._changed.set)
+            await self._changed.wait()
             timer.cancel()
         else:
             await asyncio.sleep(0)
@@ -134,7 +135,8 @@ class Engine:
         return bool(self._waiting) and self._waiting[0][0] + late_by <= self._clock.now() + self._lead.length
 
     def _is_behind(self) -> bool:
-        return self._is_running and self._is_due(BEHIND)
+        """Whoever has been told to stop claims nothing more, and is not waited for."""
+        return not self._stop.is_set() and self._is_due(BEHIND)
 
     def _falling_due(self) -> list[Entry]:
         """What must be claimed now, with what follows it closely, so that claims come in groups."""
@@ -152,6 +154,7 @@ class Engine:
             claimed = await self._claimed(batch) if batch else []
         finally:
             self._claims.release()
+            self._changed.set()
         for claim in claimed:
             self._start(self._dial.attempt(claim))
 

@@ -508,6 +508,27 @@ def test_a_stop_waits_for_the_attempts_of_a_claim_under_way(
     assert run(lambda db: attempt(db, 1)).outcome is not None
 
 
+def test_a_stop_does_not_wait_for_claims_that_hang(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that came meanwhile is let go: another process takes its entries, or the scheduler grants anew."""
+    monkeypatch.setattr("workers.dialer.engine.DRAIN_SECONDS", 0.1)
+    made = run(lambda db: scene(db, contacts=2, attempts_per_second=100))
+    taking: list[asyncio.Task[None]] = []
+
+    async def step(engine: Engine, _: Provider, __: Runtime) -> None:
+        claims = _slow_claims(engine, monkeypatch, seconds=3600, most=1)
+        await engine.accept(_message([entry(made, made.contact_ids[0], slot=now() + LEAST)]))
+        await _until(lambda: len(claims) == 1)
+        other = _message([entry(made, made.contact_ids[1], slot=now() + LEAST)])
+        taking.append(asyncio.create_task(engine.accept(other)))
+        await asyncio.sleep(0.2)
+
+    placed = _dial(settings, made, step)
+
+    assert (placed, taking[0].cancelled()) == ([], False)
+
+
 def test_reports_are_handed_in_until_the_database_takes_them(
     run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -650,7 +671,7 @@ async def _running(engine: Engine) -> AsyncIterator[Engine]:
     await _read_control(engine)
     yield engine
     stop.set()
-    await running
+    await asyncio.wait_for(running, 20)
 
 
 async def _read_control(engine: Engine) -> None:
