@@ -515,9 +515,16 @@ def test_a_stop_does_not_wait_for_claims_that_hang(
     monkeypatch.setattr("workers.dialer.engine.DRAIN_SECONDS", 0.1)
     made = run(lambda db: scene(db, contacts=2, attempts_per_second=100))
     taking: list[asyncio.Task[None]] = []
+    claims: list[Sequence[Entry]] = []
+
+    async def hang(batch: Sequence[Entry]) -> None:
+        """Holds no connection, which nobody would give back at the end."""
+        claims.append(batch)
+        await asyncio.Event().wait()
 
     async def step(engine: Engine, _: Provider, __: Runtime) -> None:
-        claims = _slow_claims(engine, monkeypatch, seconds=3600, most=1)
+        monkeypatch.setattr(engine, "_claimed", hang)
+        monkeypatch.setattr(engine, "_claims", asyncio.Semaphore(1))
         await engine.accept(_message([entry(made, made.contact_ids[0], slot=now() + LEAST)]))
         await _until(lambda: len(claims) == 1)
         other = _message([entry(made, made.contact_ids[1], slot=now() + LEAST)])
