@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     allow_private_urls: bool = False
 
     retry_minute_seconds: Positive = 60.0
-    slot_tolerance_ms: Annotated[int, Field(ge=1, le=100)] = 10
+    slot_tolerance_ms: Annotated[int, Field(ge=1, le=250)] = 10
     tick_ms: Annotated[int, Field(ge=10, le=1000)] = 50
     look_ahead_ms: Annotated[int, Field(ge=50, le=2000)] = 150
     first_slot_ms: Annotated[int, Field(ge=10, le=1000)] = 80

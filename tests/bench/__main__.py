@@ -33,7 +33,7 @@ def main(
     dialers: Annotated[
         int | None, typer.Option(min=1, help="At saturation; else one with callbacks and two without.")
     ] = None,
-    tolerance_ms: Annotated[int, typer.Option(min=1, max=100, help="τ at saturation.")] = saturation.TOLERANCE_MS,
+    tolerance_ms: Annotated[int, typer.Option(min=1, max=250, help="τ at saturation.")] = saturation.TOLERANCE_MS,
     contacts: Annotated[int | None, typer.Option(min=50_000, help="The most that growth goes to.")] = None,
 ) -> None:
     """Measure, and print what was measured; the whole takes about ten minutes."""

@@ -16,7 +16,7 @@ rates = st.one_of(
     st.floats(0.1, 500),
     st.sampled_from([0.1, 0.3, 1 / 3, 2.5, 0.7, 1.1, 99.99, 499.999, 500]),
 )
-tolerances = st.integers(1_000, 100_000)
+tolerances = st.integers(1_000, 250_000)
 used_slots = tolerances.flatmap(
     lambda tolerance: st.tuples(st.just(tolerance), st.lists(st.integers(0, tolerance), min_size=1, max_size=12))
 )

@@ -1,6 +1,7 @@
 """The one door: what each report does to the rows, and that everybody is told the truth about it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,14 +13,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Report, Source, Trouble
+from domain.recording import Attempt, apply
 from infra.db.engine import autocommit, create_engine
 from infra.settings import Settings
 from tests.builders import Scene, connection, scene
 from tests.conftest import Run
 from tests.rows import amend, attempt, claimed, claims, contact, contradictions, entry, health, miscounts, number_of
 from tests.texting import misledgered, texting
+from tests.turns import turns
 from tests.workers.runtimes import with_runtime
-from workers.recorder import ENOUGH_REPORTS, Recorder
+from workers.recorder import AT_ONE_GO, ENOUGH_REPORTS, Recorder
 from workers.runtime import Runtime
 
 T = TypeVar("T")
@@ -250,6 +253,29 @@ def test_many_reports_are_committed_together(run: Run, settings: Settings) -> No
 
     assert known == [True] * 200
     assert run(lambda db: number_of(db, "(SELECT DISTINCT xmin FROM attempts WHERE outcome = 'completed') AS t")) == 1
+
+
+def test_while_many_reports_are_decided_upon_others_have_their_turns(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(lambda db: scene(db, contacts=200))
+    ids = run(lambda db: claimed(db, made))
+
+    async def decided(runtime: Runtime) -> Counter[int]:
+        recorder, at = Recorder(runtime), Counter[int]()
+        async with turns() as passed:
+
+            def noted(*given: Any) -> Attempt:
+                at[passed.count] += 1
+                return apply(*given)
+
+            monkeypatch.setattr("workers.recorder.apply", noted)
+            await asyncio.gather(*(recorder.record(report("busy")._replace(attempt_id=one)) for one in ids))
+        return at
+
+    at_one_go = with_runtime(settings, decided)
+
+    assert (at_one_go.total(), max(at_one_go.values())) == (200, AT_ONE_GO)
 
 
 def test_what_a_batch_leaves_over_is_gathered_until_it_is_large(

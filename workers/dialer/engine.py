@@ -33,9 +33,12 @@ from workers.runtime import Runtime
 
 logger = structlog.get_logger()
 
-# What follows so closely is claimed together; a few cost as much as dozens, so they take more that comes later along.
+# What follows so closely is claimed together, and more where slots may be late, because large claims take longer; a few
+# cost as much as dozens, so they take more that comes later along.
 CLAIM_SPAN, LONGEST_CLAIM_SPAN = 40_000, 100_000
 ENOUGH_CLAIMED, MOST_CLAIMED = 50, 256
+# Attempts begun before the loop may see to those whose slots have come.
+AT_ONE_GO = 8
 # Whoever has not begun a claim by so much after it was to begin takes no further message, and looks again so often.
 BEHIND = 20_000
 BEHIND_SECONDS = 0.005
@@ -59,6 +62,7 @@ class Engine:
         self._clock = runtime.clock
         self._database = autocommit(runtime.database)
         self._tolerance = settings.slot_tolerance
+        self._claim_span = min(LONGEST_CLAIM_SPAN, CLAIM_SPAN + self._tolerance // 4)
         self._look_after = self._tolerance / 1e6 + settings.request_timeout_seconds + settings.look_up_seconds[0]
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._control = ControlState()
@@ -142,11 +146,14 @@ class Engine:
         """What must be claimed now, with what follows it closely, so that claims come in groups."""
         now, lead = self._clock.now(), self._lead.length
         batch: list[Entry] = []
-        while len(batch) < MOST_CLAIMED and self._waiting and self._waiting[0][0] <= now + lead + _span(batch):
+        while len(batch) < MOST_CLAIMED and self._waiting and self._waiting[0][0] <= now + lead + self._span(batch):
             entry = heappop(self._waiting)[2]
             if self._is_usable(entry, now):
                 batch.append(entry)
         return batch
+
+    def _span(self, batch: Sequence[Entry]) -> int:
+        return self._claim_span if len(batch) >= ENOUGH_CLAIMED else LONGEST_CLAIM_SPAN
 
     async def _claim_and_dial(self, batch: Sequence[Entry]) -> None:
         """It gives one of the `_claims` back."""
@@ -155,8 +162,10 @@ class Engine:
         finally:
             self._claims.release()
             self._changed.set()
-        for claim in claimed:
+        for number, claim in enumerate(claimed, start=1):
             self._start(self._dial.attempt(claim))
+            if number % AT_ONE_GO == 0:
+                await asyncio.sleep(0)
 
     async def _claimed(self, batch: Sequence[Entry]) -> list[Claimed]:
         """What of a batch is this process's to dial; the rest is counted as void."""
@@ -261,7 +270,3 @@ class Engine:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("dial.crashed", exc_info=error)
-
-
-def _span(batch: Sequence[Entry]) -> int:
-    return CLAIM_SPAN if len(batch) >= ENOUGH_CLAIMED else LONGEST_CLAIM_SPAN

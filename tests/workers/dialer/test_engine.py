@@ -1,6 +1,7 @@
 """The dialer's engine on real rows and a tiny provider: each entry once, at its slot, or not at all."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.attempt import Entry
 from domain.campaign import Action
 from infra.db import attempts, campaigns
+from infra.db.attempts import Claimed
 from infra.db.recording import Locked, lock
 from infra.settings import Settings
 from tests import builders
@@ -26,9 +28,11 @@ from tests.infra.providers import Peer, listening
 from tests.rows import amend, attempt, contact, contradictions, entry, health, miscounts, now, number_of, point
 from tests.shifted import shifted_clock
 from tests.texting import texting
+from tests.turns import turns
 from tests.workers.runtimes import with_runtime
 from tests.zones import zone_where_it_is
-from workers.dialer.engine import CLAIM_SPAN, Engine
+from workers.dialer.dial import Dial
+from workers.dialer.engine import AT_ONE_GO, LONGEST_CLAIM_SPAN, Engine
 from workers.dialer.lead import LEAST
 from workers.dialer.tally import Tally
 from workers.runtime import Runtime
@@ -144,12 +148,24 @@ def test_what_comes_due_while_claims_are_under_way_is_claimed_together(
 
 
 @pytest.mark.parametrize(
-    ("bound", "together"),
-    [(("ENOUGH_CLAIMED", 3), [3]), (("ENOUGH_CLAIMED", 1), [1, 2]), (("MOST_CLAIMED", 2), [2, 1])],
+    ("bound", "tolerance_ms", "together"),
+    [
+        (("ENOUGH_CLAIMED", 3), 1000, [3]),
+        (("ENOUGH_CLAIMED", 1), 1000, [1, 2]),
+        (("ENOUGH_CLAIMED", 1), WIDE, [3]),
+        (("MOST_CLAIMED", 2), 1000, [2, 1]),
+    ],
 )
-def test_a_few_take_along_what_comes_later_and_many_what_follows_closely(
-    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch, bound: tuple[str, int], together: list[int]
+def test_a_few_take_along_what_comes_later_and_many_what_follows_closely_as_slots_are_strict(
+    run: Run,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    bound: tuple[str, int],
+    tolerance_ms: int,
+    together: list[int],
 ) -> None:
+    settings = settings.model_copy(update={"slot_tolerance_ms": tolerance_ms})
     for constant, value in (("CLAIM_SPAN", 400_000), ("LONGEST_CLAIM_SPAN", 2_000_000), bound):
         monkeypatch.setattr(f"workers.dialer.engine.{constant}", value)
     made = run(lambda db: scene(db, contacts=3, attempts_per_second=100))
@@ -167,6 +183,28 @@ def test_a_few_take_along_what_comes_later_and_many_what_follows_closely(
     _dial(settings, made, step)
 
     assert [len(entries) for entries in found] == together
+
+
+def test_while_many_attempts_begin_others_have_their_turns(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(lambda db: scene(db, contacts=3 * AT_ONE_GO, attempts_per_second=100))
+    begun = Counter[int]()
+
+    async def step(engine: Engine, _: Provider, __: Runtime) -> None:
+        async with turns() as passed:
+
+            async def begin(_dial: Dial, _claim: Claimed) -> None:
+                begun[passed.count] += 1
+
+            monkeypatch.setattr(Dial, "attempt", begin)
+            slot = now() + AHEAD
+            await engine.accept(_message([entry(made, one, slot=slot) for one in made.contact_ids]))
+            await _until(lambda: begun.total() == 3 * AT_ONE_GO)
+
+    _dial(settings, made, step)
+
+    assert max(begun.values()) == AT_ONE_GO
 
 
 def test_what_the_provider_is_told_is_the_campaigns_and_the_contacts(run: Run, settings: Settings) -> None:
@@ -340,14 +378,14 @@ def test_only_so_many_claims_are_made_at_once(run: Run, settings: Settings, monk
     async def counted(connection: AsyncConnection, entries: Sequence[Any], **options: Any) -> Any:
         under_way.append(1)
         at_once.append(len(under_way))
-        await asyncio.sleep(2 * CLAIM_SPAN / 1e6)
+        await asyncio.sleep(2 * LONGEST_CLAIM_SPAN / 1e6)
         under_way.pop()
         return await claim(connection, entries, **options)
 
     async def step(engine: Engine, _: Provider, __: Runtime) -> None:
         monkeypatch.setattr(attempts, "claim", counted)
         for index, one in enumerate(made.contact_ids):
-            await engine.accept(_message([entry(made, one, slot=now() + AHEAD + index * (CLAIM_SPAN + 1000))]))
+            await engine.accept(_message([entry(made, one, slot=now() + AHEAD + index * (LONGEST_CLAIM_SPAN + 1000))]))
         await _until(lambda: len(at_once) > 1)
 
     _dial(settings, made, step)
