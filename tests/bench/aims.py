@@ -42,12 +42,13 @@ def of_pace(found: Pace) -> list[Aim]:
         _most("slow campaigns: mean gap x R", MOST_GAP, gaps, "{:.4f}"),
         _most("pause: last start, ms after the answer", PAUSED_MS, max(found.paused.last_start), "{:.0f}"),
         _most("resume: worst second, starts", FULL, found.paused.worst_second, "{:.0f}"),
-        *(_most(f"500/s, {_dialers(one)}: cores of Python", FULL_CORES, one.python, "{:.3f}") for one in found.costs),
+        *(_most(f"500/s, {_how(one)}: cores of Python", FULL_CORES, one.python, "{:.3f}") for one in found.costs),
     ]
 
 
-def _dialers(one: Cost) -> str:
-    return "one dialer" if one.dialers == 1 else f"{one.dialers} dialers"
+def _how(one: Cost) -> str:
+    dialers = "one dialer" if one.dialers == 1 else f"{one.dialers} dialers"
+    return f"{dialers}, {one.provider}"
 
 
 def _of_kept(one: Kept) -> list[Aim]:

@@ -22,7 +22,11 @@ DIALERS = 4
 FULL = 500.0
 EVEN = (50.0, 10.0)
 SPARSE = (2.5, 1.0, 0.5)
-PROVIDER = "--no-patterns --latency-ms 300 --outcomes busy=100 --ring-seconds 0.2"
+# Told with one callback, or by the answer itself.
+PROVIDERS = {
+    "callbacks": "--no-patterns --latency-ms 300 --outcomes busy=100 --ring-seconds 0.2",
+    "at once": "--no-patterns --latency-ms 300 --outcomes completed=100 --answer-at-once",
+}
 SETTLE_SECONDS = 2.0
 PAUSES = 3
 PAUSED_SECONDS = 2.0
@@ -71,6 +75,7 @@ class Cost:
 
     rate: float
     dialers: int
+    provider: str
     cores: dict[str, float]
     memory: dict[str, list[float]]
     slots: Slots
@@ -98,31 +103,30 @@ class Change:
 
 
 def measure(times: Times) -> Pace:
-    """On four dialers; what the full rate costs also with one, as `outdial up` has it."""
-    with _place(DIALERS) as place:
+    """On four dialers; what the full rate costs also with one, as `outdial up` has it, however outcomes are told."""
+    with _place(DIALERS, "callbacks") as place:
         trunk = place.connect()
         full, cost, paused = _full(place, trunk, times.full)
         slow, few = _slow(place, trunk, times.slow)
-    with _place(1) as place:
-        alone = _alone(place, place.connect(), times.alone)
-    return Pace([full, *slow], few, paused, [cost, alone])
+    return Pace([full, *slow], few, paused, [cost, *(_alone(provider, times.alone) for provider in PROVIDERS)])
 
 
 @contextmanager
-def _place(dialers: int) -> Iterator[Site]:
+def _place(dialers: int, provider: str) -> Iterator[Site]:
     with (
         tempfile.TemporaryDirectory(prefix="outdial-bench-") as folder,
-        site(Path(folder), PROVIDER, dialers=dialers) as place,
+        site(Path(folder), PROVIDERS[provider], dialers=dialers) as place,
     ):
         yield place
 
 
-def _alone(place: Site, trunk: int, seconds: float) -> Cost:
-    campaign_id = place.draft(FULL, phones(0, round(FULL * (seconds + SETTLE_SECONDS + 5))), trunk)
-    place.settled([campaign_id])
-    place.start(campaign_id)
-    time.sleep(SETTLE_SECONDS)
-    return _cost(place, seconds, 1)
+def _alone(provider: str, seconds: float) -> Cost:
+    with _place(1, provider) as place:
+        campaign_id = place.draft(FULL, phones(0, round(FULL * (seconds + SETTLE_SECONDS + 5))), place.connect())
+        place.settled([campaign_id])
+        place.start(campaign_id)
+        time.sleep(SETTLE_SECONDS)
+        return _cost(place, seconds, 1, provider)
 
 
 def _full(place: Site, trunk: int, seconds: float) -> tuple[Kept, Cost, Paused]:
@@ -132,7 +136,7 @@ def _full(place: Site, trunk: int, seconds: float) -> tuple[Kept, Cost, Paused]:
     with _beside_timers([FULL], seconds + SETTLE_SECONDS) as timers:
         place.start(campaign_id)
         time.sleep(SETTLE_SECONDS)
-        cost = _cost(place, seconds, DIALERS)
+        cost = _cost(place, seconds, DIALERS, "callbacks")
     changes = [_pause_and_resume(place, campaign_id) for _ in range(PAUSES)]
     place.act(campaign_id, "cancel")
     time.sleep(SETTLE_SECONDS)
@@ -140,13 +144,14 @@ def _full(place: Site, trunk: int, seconds: float) -> tuple[Kept, Cost, Paused]:
     return kept, cost, _paused(place, campaign_id, changes)
 
 
-def _cost(place: Site, seconds: float, dialers: int) -> Cost:
+def _cost(place: Site, seconds: float, dialers: int, provider: str) -> Cost:
     before, slots = place.reading(), place.slots()
     began = time.monotonic()
     time.sleep(seconds)
     lasted, after = time.monotonic() - began, place.reading()
     cores = {role: cpu / lasted for role, cpu in after.since(before).items()}
-    return Cost(FULL, dialers, cores, after.memory, place.slots().since(slots), after.others_since(before) / lasted)
+    used = place.slots().since(slots)
+    return Cost(FULL, dialers, provider, cores, after.memory, used, after.others_since(before) / lasted)
 
 
 def _pause_and_resume(place: Site, campaign_id: int) -> Change:

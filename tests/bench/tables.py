@@ -71,7 +71,8 @@ def _paused(console: Console, found: Pace) -> None:
 
 
 def _cost(console: Console, one: Cost) -> None:
-    console.print(_by_role(f"Cost at {one.rate:g}/s, dialers: {one.dialers}", "cores", one.cores, one.memory))
+    title = f"Cost at {one.rate:g}/s, outcomes by {one.provider}, dialers: {one.dialers}"
+    console.print(_by_role(title, "cores", one.cores, one.memory))
     console.print(f"Outdial's Python together: {one.python:.3f} of a core; others used {one.others:.2f}.")
     console.print(f"Slots: {slots(one.slots)}.\n")
 
