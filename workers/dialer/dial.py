@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from domain.attempt import Entry, Report, Source, instant, microseconds
 from domain.callee_hours import callee_span, held_to, zones_of
 from domain.campaign import CampaignSpec, Channel
-from domain.dialing import CAMPAIGN_CHANGED, CEILING, objection
+from domain.dialing import CAMPAIGN_CHANGED, CEILING, LATE, objection
 from domain.open_hours import NEVER_CLOSES
 from domain.outcome import Outcome
 from domain.sms import measure
@@ -37,7 +37,10 @@ HAND_IN_AGAIN_SECONDS = 0.5
 
 
 class Dial:
-    """Makes attempts; everything in it is shared by the attempts of one process."""
+    """Makes attempts; everything in it is shared by the attempts of one process.
+
+    `late_at` is when a slot was over before its request could leave, the last time (microseconds; 0 before the first).
+    """
 
     def __init__(self, runtime: Runtime, control: ControlState, alarm: Alarm) -> None:
         settings = runtime.settings
@@ -46,6 +49,7 @@ class Dial:
         self._waiting = runtime.metrics.reports_waiting
         self._public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
         self._tolerance = settings.slot_tolerance
+        self.late_at = 0
         self._clock = runtime.clock
         self._control = control
         self._alarm = alarm
@@ -113,6 +117,8 @@ class Dial:
         now = self._clock.now()
         known = self._control.of(entry.campaign_id, now)
         reason = objection(entry, known, callee_until, now, tolerance=self._tolerance, freshness=CONTROL_FRESHNESS)
+        if reason == LATE:
+            self.late_at = now
         return reason or now
 
     def _order(self, claim: Claimed, spec: CampaignSpec) -> http.Order:

@@ -39,7 +39,8 @@ CLAIM_SPAN, LONGEST_CLAIM_SPAN = 40_000, 100_000
 ENOUGH_CLAIMED, MOST_CLAIMED = 50, 256
 # Attempts begun before the loop may see to those whose slots have come.
 AT_ONE_GO = 8
-# Whoever has not begun a claim by so much after it was to begin takes no further message, and looks again so often.
+# Whoever has not begun a claim by so much after it was to begin, or was late with an attempt so lately, takes no
+# further message, and looks again so often.
 BEHIND = 20_000
 BEHIND_SECONDS = 0.005
 # The loop's timers count whole milliseconds.
@@ -77,7 +78,7 @@ class Engine:
         self._stop = asyncio.Event()
 
     async def accept(self, entries: Iterable[Sequence[int]]) -> None:
-        """Take the entries of one message. It returns when another may come: not while claims are behind."""
+        """Take the entries of one message. It returns when another may come: not while this process is behind."""
         now = self._clock.now()
         for fields in entries:
             entry = Entry(*fields)
@@ -139,8 +140,12 @@ class Engine:
         return bool(self._waiting) and self._waiting[0][0] + late_by <= self._clock.now() + self._lead.length
 
     def _is_behind(self) -> bool:
-        """Whoever has been told to stop claims nothing more, and is not waited for."""
-        return not self._stop.is_set() and self._is_due(BEHIND)
+        """With claims, or with an attempt whose slot was over a moment ago (the clock may be set back meanwhile).
+
+        Whoever has been told to stop claims nothing more, and is not waited for.
+        """
+        was_late = abs(self._clock.now() - self._dial.late_at) < BEHIND
+        return not self._stop.is_set() and (was_late or self._is_due(BEHIND))
 
     def _falling_due(self) -> list[Entry]:
         """What must be claimed now, with what follows it closely, so that claims come in groups."""

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Entry
 from domain.campaign import Action
+from domain.dialing import LATE
 from infra.db import attempts, campaigns
 from infra.db.attempts import Claimed
 from infra.db.recording import Locked, lock
@@ -113,6 +114,41 @@ def test_who_is_behind_with_claims_takes_no_further_message(
     _dial(settings, made, step)
 
     assert order == ["claimed", "claimed", "taken"]
+
+
+def test_who_was_late_with_an_attempt_takes_no_further_message_for_a_moment(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(lambda db: scene(db, contacts=1, attempts_per_second=100))
+    had_to_wait: list[bool] = []
+
+    async def step(engine: Engine, _: Provider, runtime: Runtime) -> None:
+        monkeypatch.setattr("workers.dialer.dial.objection", lambda *_given, **_bounds: LATE)
+        monkeypatch.setattr("workers.dialer.engine.BEHIND", MINUTE)
+        await asyncio.wait_for(engine.accept(_message(_entries(made))), 5)
+        await _until_in(runtime, "attempts WHERE outcome = 'void' AND reason = 'late'", 1)
+        taken = asyncio.create_task(engine.accept([]))
+        await asyncio.wait([taken], timeout=0.1)
+        had_to_wait.append(not taken.done())
+        monkeypatch.setattr("workers.dialer.engine.BEHIND", 0)
+        await asyncio.wait_for(taken, 5)
+
+    _dial(settings, made, step)
+
+    assert had_to_wait == [True]
+
+
+def test_who_was_late_before_the_clock_was_set_back_takes_the_next_message_at_once(
+    run: Run, settings: Settings
+) -> None:
+    made = run(lambda db: scene(db, contacts=1, attempts_per_second=100))
+
+    async def step(engine: Engine, provider: Provider, _: Runtime) -> None:
+        engine._dial.late_at = now() + MINUTE  # noqa: SLF001 - as it is when the clock was a minute ahead
+        await asyncio.wait_for(engine.accept(_message(_entries(made))), 5)
+        await _until(lambda: len(provider.placed) == 1)
+
+    assert len(_dial(settings, made, step)) == 1
 
 
 def test_whoever_has_stopped_lets_a_message_go(run: Run, settings: Settings) -> None:
