@@ -21,5 +21,7 @@ async def turns() -> AsyncIterator[Turns]:
     """Counted while the block runs."""
     counted = Turns()
     taking = asyncio.create_task(counted.take())
-    yield counted
-    taking.cancel()
+    try:
+        yield counted
+    finally:
+        taking.cancel()

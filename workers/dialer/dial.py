@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from domain.attempt import Entry, Report, Source, instant, microseconds
 from domain.callee_hours import callee_span, held_to, zones_of
 from domain.campaign import CampaignSpec, Channel
-from domain.dialing import CAMPAIGN_CHANGED, CEILING, LATE, objection
+from domain.dialing import CAMPAIGN_CHANGED, CEILING, objection
 from domain.open_hours import NEVER_CLOSES
 from domain.outcome import Outcome
 from domain.sms import measure
@@ -39,7 +39,8 @@ HAND_IN_AGAIN_SECONDS = 0.5
 class Dial:
     """Makes attempts; everything in it is shared by the attempts of one process.
 
-    `late_at` is when a slot was over before its request could leave, the last time (microseconds; 0 before the first).
+    `late_at` is when this process was last too late for a slot, not counting what a provider took to be connected to
+    (microseconds; 0 before the first time).
     """
 
     def __init__(self, runtime: Runtime, control: ControlState, alarm: Alarm) -> None:
@@ -98,15 +99,19 @@ class Dial:
         self._transport.close()
 
     async def _exchange(self, claim: Claimed, request: bytes, route: Route, spec: CampaignSpec) -> Exchange:
-        entry = claim.entry
+        entry, begun = claim.entry, self._clock.now()
         try:
             line = await self._transport.borrow(route.credentials.address)
         except NoSocketsError as error:
             return NotSent(str(error))
         except UnreachableError as error:
             return NotSent(f"unreachable: {error}", unreachable=True)
+        connecting = self._clock.now() - begun
         callee_until = _callee_until(claim, spec)
         await self._alarm.until(entry.slot)
+        now = self._clock.now()
+        if now - connecting > entry.slot + self._tolerance:
+            self.late_at = now
         if not await self._ceilings.admits(entry.campaign_id, entry.epoch, spec.app_config.attempts_per_second):
             line.put_back()
             return NotSent(CEILING)
@@ -117,8 +122,6 @@ class Dial:
         now = self._clock.now()
         known = self._control.of(entry.campaign_id, now)
         reason = objection(entry, known, callee_until, now, tolerance=self._tolerance, freshness=CONTROL_FRESHNESS)
-        if reason == LATE:
-            self.late_at = now
         return reason or now
 
     def _order(self, claim: Claimed, spec: CampaignSpec) -> http.Order:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.attempt import Entry
 from domain.campaign import Action
-from domain.dialing import LATE
+from infra.connections.transport import Transport
 from infra.db import attempts, campaigns
 from infra.db.attempts import Claimed
 from infra.db.recording import Locked, lock
@@ -32,6 +32,7 @@ from tests.texting import texting
 from tests.turns import turns
 from tests.workers.runtimes import with_runtime
 from tests.zones import zone_where_it_is
+from workers.dialer.alarm import Alarm
 from workers.dialer.dial import Dial
 from workers.dialer.engine import AT_ONE_GO, LONGEST_CLAIM_SPAN, Engine
 from workers.dialer.lead import LEAST
@@ -116,14 +117,21 @@ def test_who_is_behind_with_claims_takes_no_further_message(
     assert order == ["claimed", "claimed", "taken"]
 
 
-def test_who_was_late_with_an_attempt_takes_no_further_message_for_a_moment(
-    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("slow", "has_to_wait"), [((Alarm, "until"), True), ((Transport, "borrow"), False)])
+def test_who_was_late_takes_no_message_for_a_moment_unless_it_was_the_provider_that_was_slow(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch, slow: tuple[type, str], *, has_to_wait: bool
 ) -> None:
+    settings = settings.model_copy(update={"slot_tolerance_ms": 1000})
     made = run(lambda db: scene(db, contacts=1, attempts_per_second=100))
     had_to_wait: list[bool] = []
+    in_time = getattr(*slow)
+
+    async def late(*given: Any) -> Any:
+        await asyncio.sleep(1.5)
+        return await in_time(*given)
 
     async def step(engine: Engine, _: Provider, runtime: Runtime) -> None:
-        monkeypatch.setattr("workers.dialer.dial.objection", lambda *_given, **_bounds: LATE)
+        monkeypatch.setattr(*slow, late)
         monkeypatch.setattr("workers.dialer.engine.BEHIND", MINUTE)
         await asyncio.wait_for(engine.accept(_message(_entries(made))), 5)
         await _until_in(runtime, "attempts WHERE outcome = 'void' AND reason = 'late'", 1)
@@ -135,7 +143,7 @@ def test_who_was_late_with_an_attempt_takes_no_further_message_for_a_moment(
 
     _dial(settings, made, step)
 
-    assert had_to_wait == [True]
+    assert had_to_wait == [has_to_wait]
 
 
 def test_who_was_late_before_the_clock_was_set_back_takes_the_next_message_at_once(
